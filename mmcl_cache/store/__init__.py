@@ -1,0 +1,57 @@
+"""The door between the two stages: a cache on disk, readable with numpy and h5py alone."""
+
+from mmcl_cache.errors import (
+    CacheError,
+    DamagedCacheError,
+    MissingFieldError,
+    StaleCacheError,
+    UserError,
+)
+from mmcl_cache.store.cache import FIELDS, Cache, cache_fingerprint, create_cache, open_cache
+from mmcl_cache.store.check import FieldStatus, field_status, invalid_rows, verify
+from mmcl_cache.store.columns import Columns, Ragged, pack_column
+from mmcl_cache.store.field import Field
+from mmcl_cache.store.fingerprint import canonical_json, differences, fingerprint
+from mmcl_cache.store.layout import LAYOUTS, Layout
+from mmcl_cache.store.schema import (
+    STATUSES,
+    Column,
+    Description,
+    Row,
+    SampleTable,
+    check_sample_ids,
+    ids_digest,
+)
+
+__all__ = [
+    "FIELDS",
+    "LAYOUTS",
+    "STATUSES",
+    "Cache",
+    "CacheError",
+    "Column",
+    "Columns",
+    "DamagedCacheError",
+    "Description",
+    "Field",
+    "FieldStatus",
+    "Layout",
+    "MissingFieldError",
+    "Ragged",
+    "Row",
+    "SampleTable",
+    "StaleCacheError",
+    "UserError",
+    "cache_fingerprint",
+    "canonical_json",
+    "check_sample_ids",
+    "create_cache",
+    "differences",
+    "field_status",
+    "fingerprint",
+    "ids_digest",
+    "invalid_rows",
+    "open_cache",
+    "pack_column",
+    "verify",
+]
