@@ -1,0 +1,1 @@
+"""Skeleton layout → adjacency matrices and hierarchies (numpy, pure)."""

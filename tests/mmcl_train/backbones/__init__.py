@@ -1,0 +1,1 @@
+"""Backbones against their publications and against the contract they all keep."""
