@@ -1,0 +1,1 @@
+"""Samples of a cache as batches on the training device."""
