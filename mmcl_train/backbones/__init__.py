@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from mmcl_cache.store import Layout
+from mmcl_train.backbones.agcn import AAGCN, AGCN
 from mmcl_train.backbones.base import Backbone
+from mmcl_train.backbones.stgcn import STGCN
 
 # One line a backbone, by name.
-BACKBONES: dict[str, type[Backbone]] = {}
+BACKBONES: dict[str, type[Backbone]] = {
+    "aagcn": AAGCN,
+    "agcn": AGCN,
+    "stgcn": STGCN,
+}
 
 
 def create_backbone(

@@ -42,7 +42,7 @@ class AdaptiveGraphConv(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels)
         self.down = None if in_channels == out_channels else TemporalConv(in_channels, out_channels, 1)
         init_conv_fan_out(self.embed, 2 * SUBSETS)
-        for weight in self.weight:
+        for weight in self.weight.detach():
             init_conv_branch(weight.unsqueeze(-1), SUBSETS)
         init_norm(self.norm, 1e-6)
         if self.down is not None:
@@ -167,15 +167,15 @@ def _subset_names(leaf: str) -> tuple[str, ...]:
 SHARED_RULES = rules(
     norm_rules("input_norm.norm", "data_bn"),
     norm_rules("classifier", "fc"),
-    KeyRule(r"l(\d+)\.spatial\.graphs", r"l\1.gcn1.PA"),
-    KeyRule(r"l(\d+)\.spatial\.embed\.weight", _embedding_names("weight"), "cat"),
-    KeyRule(r"l(\d+)\.spatial\.embed\.bias", _embedding_names("bias"), "cat"),
-    KeyRule(r"l(\d+)\.spatial\.weight", _subset_names("weight"), "stack"),
-    KeyRule(r"l(\d+)\.spatial\.bias", _subset_names("bias"), "stack"),
-    norm_rules(r"l(\d+)\.spatial\.norm", r"l\1.gcn1.bn"),
-    temporal_rules(r"l(\d+)\.spatial\.down", r"l\1.gcn1.down", conv="0", norm="1"),
-    temporal_rules(r"l(\d+)\.temporal", r"l\1.tcn1"),
-    temporal_rules(r"l(\d+)\.residual", r"l\1.residual"),
+    KeyRule(r"blocks\.(\d+)\.spatial\.graphs", r"l\1.gcn1.PA"),
+    KeyRule(r"blocks\.(\d+)\.spatial\.embed\.weight", _embedding_names("weight"), "cat"),
+    KeyRule(r"blocks\.(\d+)\.spatial\.embed\.bias", _embedding_names("bias"), "cat"),
+    KeyRule(r"blocks\.(\d+)\.spatial\.weight", _subset_names("weight"), "stack"),
+    KeyRule(r"blocks\.(\d+)\.spatial\.bias", _subset_names("bias"), "stack"),
+    norm_rules(r"blocks\.(\d+)\.spatial\.norm", r"l\1.gcn1.bn"),
+    temporal_rules(r"blocks\.(\d+)\.spatial\.down", r"l\1.gcn1.down", conv="0", norm="1"),
+    temporal_rules(r"blocks\.(\d+)\.temporal", r"l\1.tcn1"),
+    temporal_rules(r"blocks\.(\d+)\.residual", r"l\1.residual"),
 )
 
 
@@ -205,22 +205,22 @@ class AGCN(Backbone):
         )
         graphs = torch.tensor(spatial_stack(layout), dtype=torch.get_default_dtype())
         self.input_norm = BodyNorm(in_channels, layout.num_joints, num_bodies)
-        self.block_names: list[str] = []
+        blocks: dict[str, nn.Module] = {}  # numbered from 1 as published
         last = in_channels
         for number, (channels, stride) in enumerate(BLOCKS, start=1):
             out = scale_channels(channels, width)
-            block = AdaptiveBlock(self.graph_conv(last, out, graphs), (last, out), stride, number == 1)
-            self.add_module(f"l{number}", block)
-            self.block_names.append(f"l{number}")
+            graph_conv = self.graph_conv(last, out, graphs)
+            blocks[str(number)] = AdaptiveBlock(graph_conv, (last, out), stride, number == 1)
             last = out
+        self.blocks = nn.ModuleDict(blocks)
         self.num_features = last
 
     def forward(self, joints: Tensor) -> Tensor:
         """(N, C, T, V, M) → (N, num_features)."""
         self.check_input(joints)
         x = self.input_norm(joints)
-        for name in self.block_names:
-            x = self.get_submodule(name)(x)
+        for block in self.blocks.values():
+            x = block(x)
         return pool_bodies(x, self.num_bodies)
 
 
@@ -234,10 +234,10 @@ class AAGCN(AGCN):
     year = 2020
     published_rules = rules(
         SHARED_RULES,
-        KeyRule(r"l(\d+)\.spatial\.gate", r"l\1.gcn1.alpha"),
-        norm_rules(r"l(\d+)\.spatial\.attention\.joints", r"l\1.gcn1.conv_sa"),
-        norm_rules(r"l(\d+)\.spatial\.attention\.frames", r"l\1.gcn1.conv_ta"),
-        norm_rules(r"l(\d+)\.spatial\.attention\.squeeze", r"l\1.gcn1.fc1c"),
-        norm_rules(r"l(\d+)\.spatial\.attention\.expand", r"l\1.gcn1.fc2c"),
+        KeyRule(r"blocks\.(\d+)\.spatial\.gate", r"l\1.gcn1.alpha"),
+        norm_rules(r"blocks\.(\d+)\.spatial\.attention\.joints", r"l\1.gcn1.conv_sa"),
+        norm_rules(r"blocks\.(\d+)\.spatial\.attention\.frames", r"l\1.gcn1.conv_ta"),
+        norm_rules(r"blocks\.(\d+)\.spatial\.attention\.squeeze", r"l\1.gcn1.fc1c"),
+        norm_rules(r"blocks\.(\d+)\.spatial\.attention\.expand", r"l\1.gcn1.fc2c"),
     )
     graph_conv = GatedGraphConv
