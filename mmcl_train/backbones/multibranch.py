@@ -84,7 +84,9 @@ class Block(nn.Module):
         if stage.residual:
             same = stage.in_channels == stage.out_channels and stage.stride == 1
             self.residual = (
-                nn.Identity() if same else TemporalConv(stage.in_channels, stage.out_channels, 1, stage.stride)
+                nn.Identity()
+                if same
+                else TemporalConv(stage.in_channels, stage.out_channels, 1, stage.stride)
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -121,7 +123,11 @@ _BLOCK, _PUBLISHED = r"blocks\.(\d+)", r"backbone.gcn.\1"
 MULTIBRANCH_RULES = rules(
     norm_rules(r"body_norm\.norm", "backbone.data_bn"),
     multi_scale_rules(
-        rf"{_BLOCK}\.temporal\.branches", rf"{_PUBLISHED}.tcn.branches", len(KERNELS), end_norm=False, point_conv=""
+        rf"{_BLOCK}\.temporal\.branches",
+        rf"{_PUBLISHED}.tcn.branches",
+        len(KERNELS),
+        end_norm=False,
+        point_conv="",
     ),
     KeyRule(rf"{_BLOCK}\.temporal\.mean_scale", rf"{_PUBLISHED}.tcn.add_coeff"),
     norm_rules(rf"{_BLOCK}\.temporal\.mix_norm", rf"{_PUBLISHED}.tcn.transform.0"),

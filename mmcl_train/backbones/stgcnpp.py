@@ -55,7 +55,9 @@ class STGCNPP(Backbone):
     publication = "ST-GCN++ (MM 2022, arXiv:2205.09443)"
     year = 2022
     min_clip_length = 1
-    published_rules = rules(norm_rules(r"blocks\.(\d+)\.graph\.conv", r"backbone.gcn.\1.gcn.conv"), MULTIBRANCH_RULES)
+    published_rules = rules(
+        norm_rules(r"blocks\.(\d+)\.graph\.conv", r"backbone.gcn.\1.gcn.conv"), MULTIBRANCH_RULES
+    )
 
     def __init__(
         self,
