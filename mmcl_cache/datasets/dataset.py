@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mmcl_cache.errors import SourceError, UserError
 from mmcl_cache.skeletons.bodies import Bodies
 from mmcl_cache.store import Layout
@@ -16,6 +19,14 @@ UNKNOWN = -1
 TRAIN, TEST = "train", "test"
 CROP_RESIZE: Mapping[str, Any] = {"transform": "crop-resize", "length": 64}
 """The clip transform of the NTU recipes: a temporal crop, resized to 64 frames."""
+
+ImageReader = Callable[[Path], tuple[NDArray[np.uint8], float | None]]
+"""A file → its images (T, H, W) grey or (T, H, W, 3) sRGB, and frames a second, or None where unknown."""
+
+
+def every_body(bodies: Bodies) -> Bodies:
+    """All bodies are people: for formats without false detections."""
+    return bodies
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,8 @@ class Dataset:
         clean: what `read` gave → what the skeleton field stores; raises SampleError where nothing is left.
         settings: all of the above that changes stored bytes.
         notes: what was left out or is lacking, with counts; one line each.
+        people: what `read` gave → the bodies to cut out of the video, still on the recording's time line.
+        video_readers: end of a file's name → what reads such a file of images where no video decoder can.
 
     Raises:
         SourceError: samples are not sorted or an id is there twice, a label or a split is out of range.
@@ -89,7 +102,9 @@ class Dataset:
     read: Callable[[Path], Bodies]
     clean: Callable[[Bodies], Bodies]
     settings: Mapping[str, Any]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    people: Callable[[Bodies], Bodies] = every_body
+    video_readers: Mapping[str, ImageReader] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         previous = ""

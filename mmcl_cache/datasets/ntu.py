@@ -24,7 +24,7 @@ from mmcl_cache.datasets.tree import (
     check_source,
     nothing_found,
     some_names,
-    walk_files,
+    walk,
 )
 from mmcl_cache.errors import SourceError
 from mmcl_cache.skeletons import denoise
@@ -89,6 +89,7 @@ def _scan(source: Path, options: ScanOptions, size: int) -> Dataset:
         splits=splits,
         read=read_ntu_skeleton,
         clean=denoise.denoise_ntu,
+        people=denoise.select_people,
         settings={"format": "ntu-skeleton", **denoise.SETTINGS},
         notes=tuple(notes + describe_gaps(samples, video)),
     )
@@ -103,8 +104,8 @@ def find_files(source: Path) -> tuple[dict[str, Path], dict[str, Path], list[str
     skeletons: dict[str, Path] = {}
     videos: dict[str, Path] = {}
     strange: list[str] = []
-    for file_name, path in walk_files(source, skip=_is_other_modality):
-        stem, dot, suffix = file_name.rpartition(".")
+    for entry in walk(source, stop=_is_other_modality):
+        stem, dot, suffix = entry.name.rpartition(".")
         if dot + suffix == _SKELETON:
             into, what = skeletons, "skeleton"
         elif stem.endswith(_VIDEO) and dot + suffix.lower() in VIDEO_SUFFIXES:
@@ -112,9 +113,9 @@ def find_files(source: Path) -> tuple[dict[str, Path], dict[str, Path], list[str
         else:
             continue
         if ntu_ids.parse_id(stem) is None:
-            strange.append(file_name)
+            strange.append(entry.name)
         else:
-            add_file(into, stem, path, what)
+            add_file(into, stem, entry.path, what)
     return skeletons, videos, strange
 
 
