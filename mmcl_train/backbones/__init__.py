@@ -5,13 +5,26 @@ from __future__ import annotations
 from mmcl_cache.store import Layout
 from mmcl_train.backbones.agcn import AAGCN, AGCN
 from mmcl_train.backbones.base import Backbone
+from mmcl_train.backbones.ctrgcn import CTRGCN, CTRSGCN
+from mmcl_train.backbones.dgstgcn import DGSTGCN
+from mmcl_train.backbones.msg3d import MSG3D
+from mmcl_train.backbones.protogcn import ProtoGCN
 from mmcl_train.backbones.stgcn import STGCN
+from mmcl_train.backbones.stgcnpp import STGCNPP
+from mmcl_train.backbones.tdgcn import TDGCN
 
 # One line a backbone, by name.
 BACKBONES: dict[str, type[Backbone]] = {
+    "msg3d": MSG3D,
+    "ctrsgcn": CTRSGCN,
+    "tdgcn": TDGCN,
+    "ctrgcn": CTRGCN,
     "aagcn": AAGCN,
     "agcn": AGCN,
+    "dgstgcn": DGSTGCN,
+    "protogcn": ProtoGCN,
     "stgcn": STGCN,
+    "stgcnpp": STGCNPP,
 }
 
 

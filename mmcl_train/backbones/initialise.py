@@ -15,7 +15,7 @@ def init_conv_fan_out(conv: Conv, parts: int = 1) -> None:
     `parts`: how many published convolutions of equal size are held in this one along its outputs;
     each is initialised by its own fan-out.
     """
-    for weight in conv.weight.chunk(parts, dim=0):
+    for weight in conv.weight.detach().chunk(parts, dim=0):
         nn.init.kaiming_normal_(weight, mode="fan_out")
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
@@ -23,7 +23,7 @@ def init_conv_fan_out(conv: Conv, parts: int = 1) -> None:
 
 def init_conv_splits(conv: Conv, sizes: list[int]) -> None:
     """As `init_conv_fan_out`, for held convolutions of the output sizes `sizes`."""
-    for weight in conv.weight.split(sizes, dim=0):
+    for weight in conv.weight.detach().split(sizes, dim=0):
         nn.init.kaiming_normal_(weight, mode="fan_out")
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)

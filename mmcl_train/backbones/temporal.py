@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmcl_train.backbones.initialise import init_conv_fan_out, init_conv_splits, init_norm_normal
 from mmcl_train.backbones.published import KeyRule
 
 
@@ -104,6 +105,15 @@ class MultiScaleTemporalConv(nn.Module):
         if point is not None:
             out.append(point)
         return self.norm(torch.cat(out, dim=1))
+
+    def init_fan_out(self) -> None:
+        """He-normal by each branch's own fan-out, norms N(1, 0.02²), as MS-G3D and CTR-GCN begin."""
+        init_conv_splits(self.reduce, self.sizes)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                init_norm_normal(module)
+            elif isinstance(module, nn.Conv2d) and module is not self.reduce:
+                init_conv_fan_out(module)
 
     def _reduce(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         if not self.point_size:

@@ -1,0 +1,160 @@
+"""The frame that the 2s-AGCN line of backbones shares: ten blocks of graph, then time, then a residual."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmcl_cache.store import Layout
+from mmcl_train.backbones.base import Backbone, BodyNorm, pool_bodies, scale_channels
+from mmcl_train.backbones.initialise import init_conv_fan_out, init_norm
+from mmcl_train.backbones.published import KeyRule
+from mmcl_train.backbones.temporal import TemporalConv, norm_rules, temporal_rules
+
+# (channels at width 1, stride) of the ten blocks.
+TEN_BLOCKS: tuple[tuple[int, int], ...] = (
+    *[(64, 1)] * 4,
+    (128, 2),
+    *[(128, 1)] * 2,
+    (256, 2),
+    *[(256, 1)] * 2,
+)
+
+
+class SpatialTemporalBlock(nn.Module):
+    """relu(temporal(graph(x)) + residual(x)); no residual where it is None."""
+
+    def __init__(self, graph: nn.Module, temporal: nn.Module, residual: nn.Module | None) -> None:
+        super().__init__()
+        self.graph = graph
+        self.temporal = temporal
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, V) → (N, C', T', V)."""
+        y = self.temporal(self.graph(x))
+        if self.residual is not None:
+            y = y + self.residual(x)
+        return F.relu(y, inplace=True)
+
+
+def create_residual(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """Identity where shapes allow, else a strided 1×1 convolution with norm."""
+    if in_channels == out_channels and stride == 1:
+        return nn.Identity()
+    unit = TemporalConv(in_channels, out_channels, kernel=1, stride=stride)
+    init_conv_fan_out(unit.conv)
+    init_norm(unit.norm)
+    return unit
+
+
+def create_blocks(
+    in_channels: int,
+    width: float,
+    create: Callable[[int, int, int], tuple[nn.Module, nn.Module]],
+    plan: Sequence[tuple[int, int]] = TEN_BLOCKS,
+    *,
+    first_residual: bool = False,
+) -> tuple[nn.Sequential, int]:
+    """Blocks along `plan`, and the channels of the last.
+
+    `create(in_channels, out_channels, stride)` makes a block's graph and temporal modules. The first
+    block has no residual, as published, unless `first_residual`.
+    """
+    blocks = []
+    for index, (channels, stride) in enumerate(plan):
+        out_channels = scale_channels(channels, width)
+        graph, temporal = create(in_channels, out_channels, stride)
+        residual = create_residual(in_channels, out_channels, stride) if index or first_residual else None
+        blocks.append(SpatialTemporalBlock(graph, temporal, residual))
+        in_channels = out_channels
+    return nn.Sequential(*blocks), in_channels
+
+
+class GraphResidual(nn.Module):
+    """relu(norm(y) + down(x)) after a graph convolution y of x; `down` is a 1×1 where channels change.
+
+    The norm starts at 1e-6, so that a block starts as its residual.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(out_channels)
+        init_norm(self.norm, 1e-6)
+        self.down: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            conv = nn.Conv2d(in_channels, out_channels, 1)
+            init_conv_fan_out(conv)
+            self.down = nn.Sequential(conv, nn.BatchNorm2d(out_channels))
+
+    def forward(self, y: Tensor, x: Tensor) -> Tensor:
+        return F.relu(self.norm(y) + self.down(x), inplace=True)
+
+
+class TenBlockBackbone(Backbone):
+    """Input norm, the ten blocks, the mean over time, joints and bodies. A subclass makes the blocks' parts."""
+
+    min_clip_length = 1
+    plan: ClassVar[Sequence[tuple[int, int]]] = TEN_BLOCKS
+
+    def __init__(
+        self,
+        *,
+        layout: Layout,
+        num_bodies: int = 2,
+        clip_length: int = 64,
+        in_channels: int = 3,
+        width: float = 1.0,
+    ) -> None:
+        super().__init__(
+            layout=layout,
+            num_bodies=num_bodies,
+            clip_length=clip_length,
+            in_channels=in_channels,
+            width=width,
+        )
+        self.input_norm = BodyNorm(in_channels, layout.num_joints, num_bodies)
+        self.blocks, self.num_features = create_blocks(in_channels, width, self.create_parts, self.plan)
+
+    def create_parts(self, in_channels: int, out_channels: int, stride: int) -> tuple[nn.Module, nn.Module]:
+        """A block's graph module and temporal module."""
+        raise NotImplementedError
+
+    def forward(self, joints: Tensor) -> Tensor:
+        """(N, C, T, V, M) → (N, num_features)."""
+        self.check_input(joints)
+        return pool_bodies(self.blocks(self.input_norm(joints)), self.num_bodies)
+
+
+def block_rules(
+    plan_length: int, published: str, rules_of: Callable[[str, str], Sequence[KeyRule]]
+) -> list[KeyRule]:
+    """Rules of `blocks.<i>` for each i; `published` is a format such as "l{number}" (1-based) or "{index}"."""
+    made: list[KeyRule] = []
+    for index in range(plan_length):
+        made.extend(rules_of(rf"blocks\.{index}", published.format(index=index, number=index + 1)))
+    return made
+
+
+def graph_residual_rules(ours: str, published: str) -> list[KeyRule]:
+    """`GraphResidual` in a published unit_gcn: `bn`, `down.0`, `down.1`."""
+    return [
+        *norm_rules(rf"{ours}\.norm", f"{published}.bn"),
+        *norm_rules(rf"{ours}\.down\.0", f"{published}.down.0"),
+        *norm_rules(rf"{ours}\.down\.1", f"{published}.down.1"),
+    ]
+
+
+def residual_rules(ours: str, published: str) -> list[KeyRule]:
+    """A block's residual unit."""
+    return list(temporal_rules(rf"{ours}\.residual", f"{published}.residual"))
+
+
+# The classifier `fc` and the input norm `data_bn`, so named throughout the line.
+FRAME_RULES: tuple[KeyRule, ...] = (
+    *norm_rules(r"classifier", "fc"),
+    *norm_rules(r"input_norm\.norm", "data_bn"),
+)
