@@ -43,6 +43,10 @@ class Camera:
         y = HEIGHT / 2 - COLOUR_FOCAL * seen[..., 1] / depth
         return np.stack([x, y], -1)
 
+    def pixels_per_metre(self, seen: np.ndarray) -> np.ndarray:
+        """How large a metre at these camera coordinates (..., 3) is in the colour picture, (...) px."""
+        return COLOUR_FOCAL / np.maximum(seen[..., 2], 0.1)
+
     def depth(self, seen: np.ndarray) -> np.ndarray:
         """Camera coordinates (..., 3) to depth pixels (..., 2)."""
         depth = np.maximum(seen[..., 2], 0.1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mmcl_cache.demo.camera import COLOUR_FOCAL, HEIGHT, WIDTH, Camera
+from mmcl_cache.demo.camera import HEIGHT, WIDTH, Camera
 from mmcl_cache.demo.figure import JOINTS
 from mmcl_cache.demo.objects import KINDS, Track
 from mmcl_cache.demo.scene import SUPERSAMPLE, Colour, Light, Wardrobe
@@ -51,9 +51,7 @@ class Pen:
     def at(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(..., 3) world metres to pixels (..., 2), and pixels a metre (...)."""
         seen = self.camera.see(points)
-        return self.camera.colour(seen) * SUPERSAMPLE, COLOUR_FOCAL * SUPERSAMPLE / np.maximum(
-            seen[..., 2], 0.1
-        )
+        return self.camera.colour(seen) * SUPERSAMPLE, SUPERSAMPLE * self.camera.pixels_per_metre(seen)
 
     def limb(
         self, draw: ImageDraw.ImageDraw, a: np.ndarray, b: np.ndarray, ra: float, rb: float, colour: Colour
