@@ -65,6 +65,7 @@ def scan_demo(source: Path, options: ScanOptions) -> Dataset:
         },
         read=read_ntu_skeleton,
         clean=denoise.denoise_ntu,
+        people=denoise.select_people,
         settings={
             "format": "ntu-skeleton",
             **denoise.SETTINGS,

@@ -11,6 +11,7 @@ from mmcl_cache.errors import SourceError
 DEPTH = 4
 """Folders are searched this deep below the source: as distributed, and one or two folders of one's own around it."""
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".webm", ".mov")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm")
 
 
 def check_source(source: Path, dataset: str) -> None:
@@ -21,15 +22,13 @@ def check_source(source: Path, dataset: str) -> None:
         raise SourceError(f"{dataset}: the source {source} is not a folder; name the folder with --source")
 
 
-def walk_files(
-    source: Path, depth: int = DEPTH, skip: Callable[[str], bool] | None = None
-) -> Iterator[tuple[str, str]]:
-    """(name, path) of every file at most `depth` folders below `source`; hidden ones are passed over.
+def walk(source: Path, stop: Callable[[str], bool] | None = None) -> Iterator[os.DirEntry[str]]:
+    """Every file and folder at most `DEPTH` folders below `source`; hidden ones are passed over.
 
     Only the folder listings are read: nothing is asked about single files, so 200,000 names take about a second.
 
     Args:
-        skip: folders with such a name are not entered.
+        stop: folders with such a name are given, but not entered.
 
     Raises:
         SourceError: a folder cannot be listed.
@@ -42,9 +41,8 @@ def walk_files(
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    if not entry.is_dir():
-                        yield entry.name, entry.path
-                    elif level < depth and not (skip and skip(entry.name)):
+                    yield entry
+                    if entry.is_dir() and level < DEPTH and not (stop and stop(entry.name)):
                         folders.append((entry.path, level + 1))
         except OSError as error:
             raise SourceError(
