@@ -8,17 +8,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcl_cache.store import Layout
 from mmcl_train.backbones.attention import JointConv, TimeConv
-from mmcl_train.backbones.base import Backbone, BodyNorm, pool_bodies, scale_channels
+from mmcl_train.backbones.blocks import (
+    FRAME_RULES,
+    TEN_BLOCKS,
+    GraphResidual,
+    TenBlockBackbone,
+    block_rules,
+    graph_residual_rules,
+    residual_rules,
+)
 from mmcl_train.backbones.graph_convolution import aggregate_then_mix
-from mmcl_train.backbones.initialise import init_conv_branch, init_conv_fan_out, init_norm
+from mmcl_train.backbones.initialise import init_conv_branch, init_conv_fan_out
 from mmcl_train.backbones.published import KeyRule, rules
 from mmcl_train.backbones.temporal import TemporalConv, norm_rules, temporal_rules
 from mmcl_train.graphs.adjacency import spatial_stack
 
-# (channels at width 1, stride) of each block.
-BLOCKS = ((64, 1), (64, 1), (64, 1), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1), (256, 1))
 SUBSETS = 3
 EMBEDDING_REDUCTION = 4
 
@@ -39,14 +44,10 @@ class AdaptiveGraphConv(nn.Module):
         self.embed = nn.Conv2d(in_channels, 2 * SUBSETS * embedded, 1)
         self.weight = nn.Parameter(torch.empty(SUBSETS, out_channels, in_channels))
         self.bias = nn.Parameter(torch.zeros(SUBSETS, out_channels))
-        self.norm = nn.BatchNorm2d(out_channels)
-        self.down = None if in_channels == out_channels else TemporalConv(in_channels, out_channels, 1)
+        self.finish = GraphResidual(in_channels, out_channels)
         init_conv_fan_out(self.embed, 2 * SUBSETS)
         for weight in self.weight.detach():
             init_conv_branch(weight.unsqueeze(-1), SUBSETS)
-        init_norm(self.norm, 1e-6)
-        if self.down is not None:
-            init_conv_fan_out(self.down.conv)
 
     def initial_graphs(self, graphs: Tensor) -> Tensor:
         """What the free graphs start from, (K, V, V)."""
@@ -64,8 +65,8 @@ class AdaptiveGraphConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, V) → (N, C', T, V)."""
-        y = self.norm(aggregate_then_mix(x, self.adjacency(x), self.weight, self.bias.sum(dim=0)))
-        return F.relu(y + (x if self.down is None else self.down(x)))
+        y = aggregate_then_mix(x, self.adjacency(x), self.weight, self.bias.sum(dim=0))
+        return self.finish(y, x)
 
 
 class SoftmaxGraphConv(AdaptiveGraphConv):
@@ -133,53 +134,35 @@ class SpatialTemporalChannelAttention(nn.Module):
         return x * gates * channels[..., None, None]
 
 
-class AdaptiveBlock(nn.Module):
-    """Graph convolution, 9×1 convolution with norm, residual, ReLU."""
-
-    def __init__(
-        self, graph_conv: AdaptiveGraphConv, channels: tuple[int, int], stride: int, first: bool
-    ) -> None:
-        super().__init__()
-        self.spatial = graph_conv
-        self.temporal = TemporalConv(channels[1], channels[1], 9, stride)
-        init_conv_fan_out(self.temporal.conv)
-        self.residual: nn.Module | None = None
-        if not first:
-            self.residual = nn.Identity()
-            if channels[0] != channels[1] or stride != 1:
-                self.residual = TemporalConv(*channels, 1, stride)
-                init_conv_fan_out(self.residual.conv)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, V) → (N, C', ceil(T / stride), V)."""
-        y = self.temporal(self.spatial(x))
-        return F.relu(y if self.residual is None else y + self.residual(x))
+def adaptive_rules(ours: str, published: str) -> list[KeyRule]:
+    """The tensors of one block without the attention."""
+    unit = f"{published}.gcn1"
+    embed = [f"{unit}.conv_{half}.{k}" for half in "ab" for k in range(SUBSETS)]
+    subsets = [f"{unit}.conv_d.{k}" for k in range(SUBSETS)]
+    made = [KeyRule(rf"{ours}\.graph\.graphs", f"{unit}.PA")]
+    for leaf in ("weight", "bias"):
+        made.append(KeyRule(rf"{ours}\.graph\.embed\.{leaf}", tuple(f"{n}.{leaf}" for n in embed), "cat"))
+        made.append(KeyRule(rf"{ours}\.graph\.{leaf}", tuple(f"{n}.{leaf}" for n in subsets), "stack"))
+    made.extend(graph_residual_rules(rf"{ours}\.graph\.finish", unit))
+    made.extend(temporal_rules(rf"{ours}\.temporal", f"{published}.tcn1"))
+    made.extend(residual_rules(ours, published))
+    return made
 
 
-def _embedding_names(leaf: str) -> tuple[str, ...]:
-    return tuple(rf"l\1.gcn1.conv_{half}.{k}.{leaf}" for half in "ab" for k in range(SUBSETS))
+def attention_rules(ours: str, published: str) -> list[KeyRule]:
+    """The tensors of one block that MS-AAGCN adds."""
+    made = [KeyRule(rf"{ours}\.graph\.gate", f"{published}.gcn1.alpha")]
+    for layer, name in (
+        ("joints", "conv_sa"),
+        ("frames", "conv_ta"),
+        ("squeeze", "fc1c"),
+        ("expand", "fc2c"),
+    ):
+        made.extend(norm_rules(rf"{ours}\.graph\.attention\.{layer}", f"{published}.gcn1.{name}"))
+    return made
 
 
-def _subset_names(leaf: str) -> tuple[str, ...]:
-    return tuple(rf"l\1.gcn1.conv_d.{k}.{leaf}" for k in range(SUBSETS))
-
-
-SHARED_RULES = rules(
-    norm_rules("input_norm.norm", "data_bn"),
-    norm_rules("classifier", "fc"),
-    KeyRule(r"blocks\.(\d+)\.spatial\.graphs", r"l\1.gcn1.PA"),
-    KeyRule(r"blocks\.(\d+)\.spatial\.embed\.weight", _embedding_names("weight"), "cat"),
-    KeyRule(r"blocks\.(\d+)\.spatial\.embed\.bias", _embedding_names("bias"), "cat"),
-    KeyRule(r"blocks\.(\d+)\.spatial\.weight", _subset_names("weight"), "stack"),
-    KeyRule(r"blocks\.(\d+)\.spatial\.bias", _subset_names("bias"), "stack"),
-    norm_rules(r"blocks\.(\d+)\.spatial\.norm", r"l\1.gcn1.bn"),
-    temporal_rules(r"blocks\.(\d+)\.spatial\.down", r"l\1.gcn1.down", conv="0", norm="1"),
-    temporal_rules(r"blocks\.(\d+)\.temporal", r"l\1.tcn1"),
-    temporal_rules(r"blocks\.(\d+)\.residual", r"l\1.residual"),
-)
-
-
-class AGCN(Backbone):
+class AGCN(TenBlockBackbone):
     """One stream of 2s-AGCN.
 
     Source: Shi, Zhang, Cheng, Lu, CVPR 2019 (arXiv:1805.07694).
@@ -187,41 +170,14 @@ class AGCN(Backbone):
 
     publication = "2s-AGCN (CVPR 2019, arXiv:1805.07694)"
     year = 2019
-    min_clip_length = 1
-    published_rules = SHARED_RULES
+    published_rules = rules(FRAME_RULES, block_rules(len(TEN_BLOCKS), "l{number}", adaptive_rules))
     graph_conv: ClassVar[type[AdaptiveGraphConv]] = SoftmaxGraphConv
 
-    def __init__(
-        self,
-        *,
-        layout: Layout,
-        num_bodies: int = 2,
-        clip_length: int = 64,
-        in_channels: int = 3,
-        width: float = 1.0,
-    ) -> None:
-        super().__init__(
-            layout=layout, num_bodies=num_bodies, clip_length=clip_length, in_channels=in_channels
-        )
-        graphs = torch.tensor(spatial_stack(layout), dtype=torch.get_default_dtype())
-        self.input_norm = BodyNorm(in_channels, layout.num_joints, num_bodies)
-        blocks: dict[str, nn.Module] = {}  # numbered from 1 as published
-        last = in_channels
-        for number, (channels, stride) in enumerate(BLOCKS, start=1):
-            out = scale_channels(channels, width)
-            graph_conv = self.graph_conv(last, out, graphs)
-            blocks[str(number)] = AdaptiveBlock(graph_conv, (last, out), stride, number == 1)
-            last = out
-        self.blocks = nn.ModuleDict(blocks)
-        self.num_features = last
-
-    def forward(self, joints: Tensor) -> Tensor:
-        """(N, C, T, V, M) → (N, num_features)."""
-        self.check_input(joints)
-        x = self.input_norm(joints)
-        for block in self.blocks.values():
-            x = block(x)
-        return pool_bodies(x, self.num_bodies)
+    def create_parts(self, in_channels: int, out_channels: int, stride: int) -> tuple[nn.Module, nn.Module]:
+        graphs = torch.tensor(spatial_stack(self.layout), dtype=torch.get_default_dtype())
+        temporal = TemporalConv(out_channels, out_channels, 9, stride)
+        init_conv_fan_out(temporal.conv)
+        return self.graph_conv(in_channels, out_channels, graphs), temporal
 
 
 class AAGCN(AGCN):
@@ -232,12 +188,5 @@ class AAGCN(AGCN):
 
     publication = "MS-AAGCN (TIP 2020, arXiv:1912.06971)"
     year = 2020
-    published_rules = rules(
-        SHARED_RULES,
-        KeyRule(r"blocks\.(\d+)\.spatial\.gate", r"l\1.gcn1.alpha"),
-        norm_rules(r"blocks\.(\d+)\.spatial\.attention\.joints", r"l\1.gcn1.conv_sa"),
-        norm_rules(r"blocks\.(\d+)\.spatial\.attention\.frames", r"l\1.gcn1.conv_ta"),
-        norm_rules(r"blocks\.(\d+)\.spatial\.attention\.squeeze", r"l\1.gcn1.fc1c"),
-        norm_rules(r"blocks\.(\d+)\.spatial\.attention\.expand", r"l\1.gcn1.fc2c"),
-    )
+    published_rules = rules(AGCN.published_rules, block_rules(len(TEN_BLOCKS), "l{number}", attention_rules))
     graph_conv = GatedGraphConv

@@ -255,7 +255,11 @@ class MSG3D(Backbone):
         width: float = 1.0,
     ) -> None:
         super().__init__(
-            layout=layout, num_bodies=num_bodies, clip_length=clip_length, in_channels=in_channels
+            layout=layout,
+            num_bodies=num_bodies,
+            clip_length=clip_length,
+            in_channels=in_channels,
+            width=width,
         )
         skeleton = binary(layout)
         base = scale_channels(96, width, multiple=6)  # six temporal branches

@@ -103,7 +103,11 @@ class STGCN(Backbone):
         width: float = 1.0,
     ) -> None:
         super().__init__(
-            layout=layout, num_bodies=num_bodies, clip_length=clip_length, in_channels=in_channels
+            layout=layout,
+            num_bodies=num_bodies,
+            clip_length=clip_length,
+            in_channels=in_channels,
+            width=width,
         )
         partitions = torch.tensor(partition_by_distance(layout), dtype=torch.get_default_dtype())
         self.register_buffer("partitions", partitions)  # (3, V, V)
