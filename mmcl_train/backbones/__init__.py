@@ -7,6 +7,8 @@ from mmcl_train.backbones.agcn import AAGCN, AGCN
 from mmcl_train.backbones.base import Backbone
 from mmcl_train.backbones.ctrgcn import CTRGCN, CTRSGCN
 from mmcl_train.backbones.dgstgcn import DGSTGCN
+from mmcl_train.backbones.dynamicgcn import DynamicGCN
+from mmcl_train.backbones.infogcn import InfoGCN
 from mmcl_train.backbones.msg3d import MSG3D
 from mmcl_train.backbones.protogcn import ProtoGCN
 from mmcl_train.backbones.stgcn import STGCN
@@ -15,16 +17,18 @@ from mmcl_train.backbones.tdgcn import TDGCN
 
 # One line a backbone, by name.
 BACKBONES: dict[str, type[Backbone]] = {
-    "msg3d": MSG3D,
-    "ctrsgcn": CTRSGCN,
-    "tdgcn": TDGCN,
-    "ctrgcn": CTRGCN,
     "aagcn": AAGCN,
     "agcn": AGCN,
+    "ctrgcn": CTRGCN,
+    "ctrsgcn": CTRSGCN,
     "dgstgcn": DGSTGCN,
+    "dynamicgcn": DynamicGCN,
+    "infogcn": InfoGCN,
+    "msg3d": MSG3D,
     "protogcn": ProtoGCN,
     "stgcn": STGCN,
     "stgcnpp": STGCNPP,
+    "tdgcn": TDGCN,
 }
 
 

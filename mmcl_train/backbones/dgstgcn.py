@@ -107,7 +107,11 @@ class DGSTGCN(Backbone):
         width: float = 1.0,
     ) -> None:
         super().__init__(
-            layout=layout, num_bodies=num_bodies, clip_length=clip_length, in_channels=in_channels
+            layout=layout,
+            num_bodies=num_bodies,
+            clip_length=clip_length,
+            in_channels=in_channels,
+            width=width,
         )
         adjacency = draw_adjacency(layout.num_joints)
         stages = plan_stages(in_channels, 64, width)

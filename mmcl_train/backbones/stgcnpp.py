@@ -69,7 +69,11 @@ class STGCNPP(Backbone):
         width: float = 1.0,
     ) -> None:
         super().__init__(
-            layout=layout, num_bodies=num_bodies, clip_length=clip_length, in_channels=in_channels
+            layout=layout,
+            num_bodies=num_bodies,
+            clip_length=clip_length,
+            in_channels=in_channels,
+            width=width,
         )
         adjacency = torch.tensor(spatial_stack(layout), dtype=torch.get_default_dtype())
         stages = plan_stages(in_channels, 64, width)
