@@ -7,9 +7,9 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -79,7 +79,7 @@ def convert_frame(frame: VideoFrame) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
-def choose_decoder(stream: VideoStream, packets: Iterable[Packet] | None) -> CodecContext:
+def choose_decoder(stream: VideoStream, packets: Iterable[Packet] | None) -> VideoCodecContext:
     """The stream's own decoder, but libvpx for VP9: it notices damaged pictures, FFmpeg's own decoder does not.
 
     VP9 is specified to the bit, so both give the same pixels. FFmpeg's stays in use where the first frame is
@@ -92,14 +92,19 @@ def choose_decoder(stream: VideoStream, packets: Iterable[Packet] | None) -> Cod
     own.flush_buffers()
     if turned:
         return own
-    codec = CodecContext.create("libvpx-vp9", "r")
+    codec = av.CodecContext.create("libvpx-vp9", "r")
+    assert isinstance(codec, VideoCodecContext)
     codec.extradata = own.extradata
     codec.thread_count = 1
     return codec
 
 
 def _decode_runs(
-    path: Path, codec: CodecContext, packets: list[Packet], keyframes: tuple[bool, ...], indices: np.ndarray
+    path: Path,
+    codec: VideoCodecContext,
+    packets: list[Packet],
+    keyframes: tuple[bool, ...],
+    indices: np.ndarray,
 ) -> dict[int, np.ndarray] | None:
     """Decode from the last key frame before each wanted frame, leaving out the packets between.
 
@@ -181,7 +186,7 @@ def _decode_uncertain(
 
 def _collect(
     path: Path,
-    codec: CodecContext,
+    codec: VideoCodecContext,
     packets: Iterable[Packet],
     wanted: set[int] | None,
     times: tuple[int, ...] | None = None,
@@ -207,7 +212,7 @@ def _collect(
     return images, number
 
 
-def _decode(path: Path, codec: CodecContext, packets: Iterable[Packet]) -> Iterable[VideoFrame]:
+def _decode(path: Path, codec: VideoCodecContext, packets: Iterable[Packet]) -> Iterable[VideoFrame]:
     """Frames in the order they are shown.
 
     Raises:
