@@ -1,0 +1,115 @@
+"""Text and RGB columns of a cache as one matrix each: what Φ and M_align read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmcl_cache.store import Columns, Field, MissingFieldError, UserError
+
+
+@dataclass(frozen=True)
+class FeatureMatrix:
+    """values: (N, D) float16 or float32, zeros where not valid. valid: (N,) bool."""
+
+    values: np.ndarray
+    valid: np.ndarray
+
+    @property
+    def width(self) -> int:
+        return self.values.shape[1]
+
+
+def token_features(columns: Columns) -> np.ndarray:
+    """Token ids as floats: begin, answer, separator, the published input of the released code.
+
+    Every question gets the shortest width that holds all its answers, begin and separator included (3 for yes
+    and no); shorter answers end in the pad ids they are stored with. Questions stand side by side.
+
+    Returns:
+        (N, Σ widths) float32: ids of up to 30,522 are not exact in half precision.
+    """
+    tokens, counts = columns["tokens"], columns["token_count"]
+    widest = counts[columns.valid].max(axis=0)
+    parts = [tokens[:, question, :width] for question, width in enumerate(widest.tolist())]
+    return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def choice_features(columns: Columns) -> np.ndarray:
+    """(N, Q·A) float32 probabilities of the offered answers."""
+    return columns["choice_prob"].reshape(len(columns), -1).astype(np.float32)
+
+
+def hidden_mean_features(columns: Columns) -> np.ndarray:
+    """(N, Q·D) float16: the decoder's last layer, mean over the answer's tokens (d = 768 for BLIP-base and one question)."""
+    return columns["hidden_mean"].reshape(len(columns), -1)
+
+
+def hidden_last_features(columns: Columns) -> np.ndarray:
+    """(N, Q·D) float16: the decoder's last layer at the answer's last token."""
+    return columns["hidden_last"].reshape(len(columns), -1)
+
+
+@dataclass(frozen=True)
+class TextFeature:
+    columns: tuple[str, ...]
+    take: Callable[[Columns], np.ndarray]
+
+
+TEXT_FEATURES: dict[str, TextFeature] = {
+    "tokens": TextFeature(("tokens", "token_count"), token_features),
+    "choices": TextFeature(("choice_prob",), choice_features),
+    "hidden": TextFeature(("hidden_mean",), hidden_mean_features),
+    "hidden_last": TextFeature(("hidden_last",), hidden_last_features),
+}
+
+RGB_FEATURES: dict[str, str] = {"logits": "logits", "pooled": "pooled"}  # name → column
+
+
+def load_text(field: Field, sample_ids: np.ndarray, feature: str) -> FeatureMatrix:
+    """A text field of these samples as one matrix.
+
+    Raises:
+        ValueError: unknown feature.
+        UserError: the field has no such column, none of its rows is usable, or the feature is empty.
+    """
+    if feature not in TEXT_FEATURES:
+        raise ValueError(f"unknown text feature {feature!r}; known: {', '.join(TEXT_FEATURES)}")
+    chosen = TEXT_FEATURES[feature]
+    columns = field.load(sample_ids, chosen.columns)
+    _check_usable(field, columns)
+    return _masked(field, feature, columns, chosen.take(columns))
+
+
+def load_rgb(field: Field, sample_ids: np.ndarray, feature: str) -> FeatureMatrix:
+    """An rgb field of these samples as one matrix. Raises as `load_text` does."""
+    if feature not in RGB_FEATURES:
+        raise ValueError(f"unknown rgb feature {feature!r}; known: {', '.join(RGB_FEATURES)}")
+    column = RGB_FEATURES[feature]
+    columns = field.load(sample_ids, (column,))
+    _check_usable(field, columns)
+    return _masked(field, feature, columns, columns[column])
+
+
+def _check_usable(field: Field, columns: Columns) -> None:
+    if columns.valid.any():
+        return
+    why = columns.reasons[0] if len(columns) else ""
+    raise UserError(
+        f"{field.name}: none of the {len(columns)} training samples has a usable row ({why or 'no reason kept'}); "
+        "see `mmcl-cache status`, or train without co-learning (--no-mmcl)"
+    )
+
+
+def _masked(field: Field, feature: str, columns: Columns, values: np.ndarray) -> FeatureMatrix:
+    if not values.shape[1]:
+        raise MissingFieldError(
+            f"{field.name} was built without what the feature {feature!r} needs (its column is empty); "
+            "choose another feature"
+        )
+    valid = columns.valid
+    if not valid.all():
+        values = np.where(valid[:, None], values, np.zeros((), values.dtype))
+    return FeatureMatrix(values, valid)

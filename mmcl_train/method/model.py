@@ -1,0 +1,35 @@
+"""The skeleton model: a backbone and its classifier. All that is left of a run at test time."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mmcl_train.backbones.base import Backbone
+
+
+class SkeletonModel(nn.Module):
+    """Joints → logits.
+
+    Args:
+        backbone: of `mmcl_train.backbones`.
+        num_classes: of the cache.
+    """
+
+    backbone: Backbone
+    classifier: nn.Module
+
+    def __init__(self, backbone: Backbone, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.backbone = backbone
+        self.classifier = backbone.create_classifier(num_classes)
+
+    def forward_features(self, joints: Tensor) -> Tensor:
+        """(N, C, T, V, M) → global skeleton feature (N, num_features)."""
+        features: Tensor = self.backbone(joints)
+        return features
+
+    def forward(self, joints: Tensor) -> Tensor:
+        """(N, C, T, V, M) → logits (N, classes)."""
+        logits: Tensor = self.classifier(self.backbone(joints))
+        return logits
