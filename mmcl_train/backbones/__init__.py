@@ -11,6 +11,7 @@ from mmcl_train.backbones.dynamicgcn import DynamicGCN
 from mmcl_train.backbones.infogcn import InfoGCN
 from mmcl_train.backbones.msg3d import MSG3D
 from mmcl_train.backbones.protogcn import ProtoGCN
+from mmcl_train.backbones.psumnet import PSUMNet, PSUMNetHand, PSUMNetLeg
 from mmcl_train.backbones.stgcn import STGCN
 from mmcl_train.backbones.stgcnpp import STGCNPP
 from mmcl_train.backbones.tdgcn import TDGCN
@@ -26,6 +27,9 @@ BACKBONES: dict[str, type[Backbone]] = {
     "infogcn": InfoGCN,
     "msg3d": MSG3D,
     "protogcn": ProtoGCN,
+    "psumnet": PSUMNet,
+    "psumnet_hand": PSUMNetHand,
+    "psumnet_leg": PSUMNetLeg,
     "stgcn": STGCN,
     "stgcnpp": STGCNPP,
     "tdgcn": TDGCN,

@@ -82,6 +82,13 @@ class Backbone(nn.Module):
         """(N, num_features) → (N, num_classes): Linear, N(0, 2 / num_classes) weights as in 2s-AGCN."""
         return create_linear(self.num_features, num_classes, std=math.sqrt(2.0 / num_classes))
 
+    def create_regulariser(self, num_classes: int) -> nn.Module | None:
+        """The publication's own auxiliary loss, (features (N, D), labels (N,)) → (); None where it has none.
+
+        It is a part of training, not of the model: it lives in the task and is thrown away with it.
+        """
+        return None
+
 
 def create_linear(num_features: int, num_classes: int, *, std: float | None = None) -> nn.Linear:
     """A linear classifier; weights N(0, std²) when `std` is given, the bias as torch makes it."""

@@ -107,13 +107,19 @@ def check_initial_graphs(backbone: Backbone, golden: Golden) -> None:
             assert kind != "init" or not name, f"{key} is not made by ours"
 
 
-def check_eval(model: Model, golden: Golden, tolerance: float) -> None:
+def check_eval(model: Model, golden: Golden, tolerance: float, feature_into: str = "") -> None:
+    """`feature_into`: the module whose input is the recorded feature, where it is not the classifier."""
     model.eval()
     dtype = next(model.parameters()).dtype
+    inputs: list[Tensor] = []
+    if feature_into:
+        model.get_submodule(feature_into).register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
     with torch.no_grad():
         features = model.backbone(make_input(golden).to(dtype))
         logits = model.classifier(features)
     width = golden.values["feature"].shape[1]  # where heads are summed: the first head's input
+    if inputs:
+        features = inputs[0]
     assert_close(features[:, :width], golden.values["feature"], tolerance, "feature")
     assert_close(logits, golden.values["logits"], tolerance, "logits")
 
