@@ -43,7 +43,7 @@ def choice_features(columns: Columns) -> np.ndarray:
 
 
 def hidden_mean_features(columns: Columns) -> np.ndarray:
-    """(N, Q·D) float16: the decoder's last layer, mean over the answer's tokens (d = 768 for BLIP-base and one question)."""
+    """(N, Q·D) float16: the decoder's last layer, mean over the answer's tokens (BLIP-base: 768 a question)."""
     return columns["hidden_mean"].reshape(len(columns), -1)
 
 
