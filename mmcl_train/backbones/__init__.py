@@ -12,12 +12,14 @@ from mmcl_train.backbones.infogcn import InfoGCN
 from mmcl_train.backbones.msg3d import MSG3D
 from mmcl_train.backbones.protogcn import ProtoGCN
 from mmcl_train.backbones.psumnet import PSUMNet, PSUMNetHand, PSUMNetLeg
+from mmcl_train.backbones.shiftgcn import ShiftGCN
 from mmcl_train.backbones.stgcn import STGCN
 from mmcl_train.backbones.stgcnpp import STGCNPP
 from mmcl_train.backbones.tdgcn import TDGCN
 
 # One line a backbone, by name.
 BACKBONES: dict[str, type[Backbone]] = {
+    "shiftgcn": ShiftGCN,
     "aagcn": AAGCN,
     "agcn": AGCN,
     "ctrgcn": CTRGCN,
