@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmcl_cache.datasets.dataset import Dataset, Sample, ScanOptions
 from mmcl_cache.datasets.demo import scan_demo
+from mmcl_cache.datasets.folder import scan_folder
 from mmcl_cache.datasets.ntu import scan_ntu60, scan_ntu120
 from mmcl_cache.datasets.nw_ucla import scan_nw_ucla
 from mmcl_cache.datasets.sysu import scan_sysu
@@ -21,4 +22,5 @@ DATASETS: dict[str, Callable[[Path, ScanOptions], Dataset]] = {
     "nw-ucla": scan_nw_ucla,
     "utd-mhad": scan_utd_mhad,
     "sysu": scan_sysu,
+    "folder": scan_folder,
 }

@@ -1,0 +1,168 @@
+"""pyskl's annotation files (`ntu60_3danno.pkl`, `ntu60_hrnet.pkl`, …), in and out.
+
+A pickle of {"split": {name: ids}, "annotations": [{frame_dir, label, keypoint (M, T, V, C), total_frames,
+keypoint_score (M, T, V) beside 2-D keypoints, …}]}. It is read without running a pickle.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmcl_cache.datasets.dataset import TEST, TRAIN
+from mmcl_cache.datasets.import_clips import ImportedClips, check_ids
+from mmcl_cache.errors import SampleError, SourceError
+from mmcl_cache.skeletons.bodies import FARTHEST_METRES, LARGEST_PIXEL, check_joints
+from mmcl_cache.skeletons.plain_pickle import read_plain_pickle
+
+_ENDS = {"_train": TRAIN, "_val": TEST, "_test": TEST}
+
+
+def read_pyskl_pkl(path: Path) -> ImportedClips:
+    """The clips of a pyskl file: 3-D as metres, 2-D as x, y in pixels and a score.
+
+    The splits `xsub_train` and `xsub_val` become the protocol `xsub` with train and test; plain `train` and `val`
+    (or `test`) become `split`.
+
+    Raises:
+        SourceError: no such file, anything but plain data in it, not this format, an id twice, or a split that names
+            ids without an annotation.
+    """
+    content = read_plain_pickle(path)
+    if not isinstance(content, dict) or not {"split", "annotations"} <= content.keys():
+        raise SourceError(f"{path}: no pyskl file: expected a dictionary with split and annotations")
+    annotations = content["annotations"]
+    if (
+        not isinstance(annotations, list)
+        or not annotations
+        or not all(isinstance(a, dict) for a in annotations)
+    ):
+        raise SourceError(f"{path}: no pyskl file: annotations must be a list of dictionaries")
+    for place, annotation in enumerate(annotations):
+        missing = [key for key in ("frame_dir", "label", "keypoint") if key not in annotation]
+        if missing:
+            raise SourceError(f"{path}: annotation {place} lacks {', '.join(missing)}")
+        if (
+            not isinstance(annotation["frame_dir"], str)
+            or type(annotation["label"]) is not int
+            or annotation["label"] < 0
+        ):
+            raise SourceError(
+                f"{path}: annotation {place}: frame_dir must be text and label a whole number from 0"
+            )
+    sample_ids = tuple(annotation["frame_dir"] for annotation in annotations)
+    check_ids(path, sample_ids)
+
+    def read(place: int) -> NDArray[np.float32]:
+        return read_annotation(annotations[place], Path(f"{path} ({sample_ids[place]})"))
+
+    return ImportedClips(
+        source=path,
+        sample_ids=sample_ids,
+        labels=np.array([annotation["label"] for annotation in annotations], dtype=np.int32),
+        splits=_read_splits(content["split"], set(sample_ids), path),
+        read=read,
+    )
+
+
+def read_annotation(annotation: Mapping[str, Any], path: Path) -> NDArray[np.float32]:
+    """(T, M, V, C) of one annotation, without bodies that are 0 throughout; C = 3.
+
+    Raises:
+        SampleError: other shapes, nobody, or absurd values.
+    """
+    keypoint = annotation["keypoint"]
+    if not isinstance(keypoint, np.ndarray) or keypoint.ndim != 4 or keypoint.shape[3] not in (2, 3):
+        shape = getattr(keypoint, "shape", type(keypoint).__name__)
+        raise SampleError(f"{path}: keypoint is {shape}, expected (bodies, frames, joints, 2 or 3)")
+    flat = keypoint.shape[3] == 2
+    joints = np.moveaxis(keypoint.astype(np.float32), 0, 1)
+    if flat:
+        score = annotation.get("keypoint_score")
+        if score is None:
+            score = np.ones(keypoint.shape[:3], np.float32)
+        if not isinstance(score, np.ndarray) or score.shape != keypoint.shape[:3]:
+            raise SampleError(f"{path}: keypoint_score does not belong to keypoint {keypoint.shape}")
+        joints = np.concatenate((joints, np.moveaxis(score, 0, 1)[..., None].astype(np.float32)), axis=-1)
+    check_joints(joints, path, LARGEST_PIXEL if flat else FARTHEST_METRES)
+    present = (joints[..., : 2 if flat else 3] != 0).any(axis=(0, 2, 3))
+    if not present.any():
+        raise SampleError(f"{path}: nobody in any of its {len(joints)} frames; leave the sample out")
+    # An empty slot before a filled one stays: which slot a person is in means something.
+    return np.ascontiguousarray(joints[:, : int(np.flatnonzero(present)[-1]) + 1])
+
+
+def make_annotation(
+    sample_id: str, label: int, clip: NDArray[np.floating], *, flat: bool = False
+) -> dict[str, Any]:
+    """pyskl's annotation of a clip (T, M, V, 3).
+
+    Args:
+        flat: the three values are x, y in pixels and a score.
+    """
+    keypoint = np.ascontiguousarray(np.moveaxis(np.asarray(clip, dtype=np.float32), 1, 0))
+    annotation: dict[str, Any] = {
+        "frame_dir": sample_id,
+        "label": int(label),
+        "total_frames": int(clip.shape[0]),
+    }
+    if flat:
+        annotation["keypoint_score"] = np.ascontiguousarray(keypoint[..., 2])
+        keypoint = np.ascontiguousarray(keypoint[..., :2])
+    return {**annotation, "keypoint": keypoint}
+
+
+def write_pyskl_pkl(
+    path: Path, annotations: Iterable[Mapping[str, Any]], splits: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Write what `make_annotation` made, as pyskl reads it; the file is there only when it is whole.
+
+    Args:
+        splits: protocol → id → "train" or "test"; they become `<protocol>_train` and `<protocol>_val`.
+    """
+    names: dict[str, list[str]] = {}
+    for protocol, members in splits.items():
+        for split, end in ((TRAIN, "train"), (TEST, "val")):
+            names[f"{protocol}_{end}"] = [sample_id for sample_id, its in members.items() if its == split]
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as stream:
+        pickle.dump({"split": names, "annotations": [dict(a) for a in annotations]}, stream, protocol=4)
+    os.replace(part, path)
+
+
+def _read_splits(value: Any, sample_ids: set[str], path: Path) -> dict[str, dict[str, str]]:
+    if not isinstance(value, dict):
+        raise SourceError(f"{path}: split must be a dictionary of id lists")
+    splits: dict[str, dict[str, str]] = {}
+    for name, members in value.items():
+        protocol, split = _split_name(str(name))
+        if split is None:
+            raise SourceError(f"{path}: split {name!r}: its name must end in train, val or test")
+        if not isinstance(members, Sequence | np.ndarray) or isinstance(members, str):
+            raise SourceError(f"{path}: split {name!r} must be a list of ids")
+        ids = [str(member) for member in members]
+        unknown = [member for member in ids if member not in sample_ids]
+        if unknown:
+            raise SourceError(
+                f"{path}: split {name!r} names {len(unknown)} ids without an annotation, the first {unknown[0]!r}"
+            )
+        known = splits.setdefault(protocol, {})
+        both = [member for member in ids if known.get(member, split) != split]
+        if both:
+            raise SourceError(f"{path}: {both[0]!r} is in both the train and the test split of {protocol!r}")
+        known.update(dict.fromkeys(ids, split))
+    return splits
+
+
+def _split_name(name: str) -> tuple[str, str | None]:
+    """(protocol, "train" or "test") of pyskl's name of a split; None where it is neither."""
+    for end, split in _ENDS.items():
+        if name.endswith(end):
+            return name[: -len(end)], split
+    return "split", _ENDS.get(f"_{name}")

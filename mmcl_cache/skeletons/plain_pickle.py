@@ -1,0 +1,209 @@
+"""Pickles of plain containers, numbers, text and numpy arrays, read without running anything they name.
+
+A pickle is a program that may call any function. Here it may call none: the few names that numpy's own pickles use
+are met by stand-ins of ours, which only note what they are given, and every other name is refused. The arrays are
+made from the notes afterwards, with shape, type and size checked.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmcl_cache.errors import SourceError
+
+_DEEPEST = 50
+
+
+class _NumpyType:
+    """Stands for `numpy.dtype`: notes the type's code and byte order."""
+
+    def __init__(self, code: Any = None, align: Any = False, copy: Any = False) -> None:
+        self.code = code.decode("ascii") if isinstance(code, bytes) else code
+        self.order = "="
+
+    def __setstate__(self, state: Any) -> None:
+        # (version, byte order, …): all else belongs to records and sub-arrays, which are refused.
+        if not isinstance(state, tuple) or len(state) < 5 or any(part is not None for part in state[2:5]):
+            raise pickle.UnpicklingError("an array type with fields")
+        order = state[1].decode("ascii") if isinstance(state[1], bytes) else state[1]
+        if order not in ("<", ">", "=", "|"):
+            raise pickle.UnpicklingError(f"byte order {order!r}")
+        self.order = order
+
+    def build(self) -> np.dtype[Any]:
+        if not isinstance(self.code, str) or self.code[:1] not in "biufUS" or not self.code[1:].isdigit():
+            raise pickle.UnpicklingError(f"an array of type {self.code!r}; only numbers and text are read")
+        return np.dtype(self.order.replace("|", "=") + self.code)
+
+
+class _NumpyArray:
+    """Stands for `numpy.ndarray`, and for what rebuilds one: notes shape, type and bytes."""
+
+    def __init__(self, *ignored: Any) -> None:
+        self.shape: Any = None
+        self.kind: Any = None
+        self.column_major: Any = False
+        self.data: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, tuple) or len(state) != 5:
+            raise pickle.UnpicklingError("an array in an unknown form")
+        _, self.shape, self.kind, self.column_major, self.data = state
+
+    def build(self) -> NDArray[Any]:
+        if not isinstance(self.kind, _NumpyType):
+            raise pickle.UnpicklingError("an array without a type")
+        dtype, shape = self.kind.build(), self.shape
+        data = self.data.encode("latin-1") if isinstance(self.data, str) else self.data
+        if not isinstance(shape, tuple) or not all(type(length) is int and length >= 0 for length in shape):
+            raise pickle.UnpicklingError(f"an array of shape {shape!r}")
+        if not isinstance(data, bytes | bytearray) or len(data) != math.prod(shape) * dtype.itemsize:
+            raise pickle.UnpicklingError(f"an array of shape {shape} with other bytes than its shape needs")
+        flat = np.frombuffer(bytes(data), dtype=dtype)
+        array = flat.reshape(shape, order="F" if self.column_major else "C")
+        return array.astype(dtype.newbyteorder("="))
+
+
+class _NumpyScalar:
+    """Stands for a numpy number."""
+
+    def __init__(self, kind: Any = None, data: Any = b"") -> None:
+        self.kind, self.data = kind, data
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("a number in an unknown form")
+
+    def build(self) -> Any:
+        array = _NumpyArray()
+        array.__setstate__((1, (), self.kind, False, self.data))
+        return array.build().item()
+
+
+def _from_buffer(data: Any, kind: Any, shape: Any, order: Any = "C") -> _NumpyArray:
+    """Stands for the function that rebuilds arrays from protocol 5 on."""
+    array = _NumpyArray()
+    array.__setstate__((1, shape, kind, order == "F", data))
+    return array
+
+
+def _encode(text: Any, encoding: Any = "latin1") -> bytes:
+    """Stands for `_codecs.encode`, by which protocol 2 writes bytes."""
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError("bytes in an unknown encoding")
+    return text.encode("latin-1")
+
+
+class _Name:
+    """What a pickle gets for a name: something to call, and nothing it could change.
+
+    A class or a function itself would not do: a pickle may set attributes of whatever it holds.
+    """
+
+    __slots__ = ("_target",)
+
+    def __init__(self, target: Callable[..., Any]) -> None:
+        self._target = target
+
+    def __call__(self, *args: Any) -> Any:
+        return self._target(*args)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it tries to change what a name means")
+
+
+_NAMES = {
+    ("numpy", "ndarray"): _Name(_NumpyArray),
+    ("numpy", "dtype"): _Name(_NumpyType),
+    ("_codecs", "encode"): _Name(_encode),
+}
+# numpy 2 put its inner modules below `numpy._core`.
+for _core in ("numpy.core", "numpy._core"):
+    _NAMES[f"{_core}.multiarray", "_reconstruct"] = _Name(_NumpyArray)
+    _NAMES[f"{_core}.multiarray", "scalar"] = _Name(_NumpyScalar)
+    _NAMES[f"{_core}.numeric", "_frombuffer"] = _Name(_from_buffer)
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str, /) -> Any:
+        try:
+            return _NAMES[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(
+                f"it names {module}.{name}; only numpy arrays and plain containers are read"
+            ) from None
+
+
+def read_plain_pickle(path: Path) -> Any:
+    """The content of a pickle that holds plain data only.
+
+    Raises:
+        SourceError: no such file, damaged, or it holds anything else; nothing it names has been run.
+    """
+    try:
+        with path.open("rb") as stream:
+            return load_plain_pickle(stream)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+    except pickle.UnpicklingError as error:
+        raise SourceError(f"{path}: refused: {error}") from None
+    # The unpickler's own words for damage: it has no error type of its own for most of it.
+    except (
+        EOFError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        ImportError,
+        OverflowError,
+        MemoryError,
+        RecursionError,
+    ) as error:
+        raise SourceError(
+            f"{path}: not a readable pickle ({type(error).__name__}: {error}); get it again"
+        ) from None
+
+
+def load_plain_pickle(stream: IO[bytes]) -> Any:
+    """What `read_plain_pickle` does, on a stream.
+
+    Raises:
+        pickle.UnpicklingError: it holds anything but plain data; or what the unpickler raises on damage.
+    """
+    return _build(_PlainUnpickler(stream).load(), {}, 0)
+
+
+def _build(value: Any, built: dict[int, Any], depth: int) -> Any:
+    """`value` with arrays in place of the notes about them.
+
+    Args:
+        built: what was built already, by identity: a value that stands in many places is built once.
+    """
+    if depth > _DEEPEST:
+        raise pickle.UnpicklingError(f"containers more than {_DEEPEST} deep")
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return value
+    if id(value) not in built:
+        built[id(value)] = _build_new(value, built, depth)
+    return built[id(value)]
+
+
+def _build_new(value: Any, built: dict[int, Any], depth: int) -> Any:
+    if isinstance(value, _NumpyArray | _NumpyScalar):
+        return value.build()
+    if isinstance(value, dict):
+        return {_build(k, built, depth + 1): _build(entry, built, depth + 1) for k, entry in value.items()}
+    if isinstance(value, list):
+        return [_build(entry, built, depth + 1) for entry in value]
+    if isinstance(value, tuple):
+        return tuple(_build(entry, built, depth + 1) for entry in value)
+    raise pickle.UnpicklingError(
+        f"it holds a {type(value).__name__}; only numpy arrays and plain containers are read"
+    )
