@@ -55,11 +55,11 @@ def load_examples(path: Path, seeds: range, workers: int) -> Examples:
         start = time.perf_counter()
         tasks = [(clip, seed) for seed in seeds for clip in plan_clips(CLIPS_A_SEED)]
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            rows = pool.starmap(make_example, tasks, chunksize=16)
-        names = ("strips", "objects", "people", "heights", "maps")
+            rows: list[tuple[np.ndarray, ...]] = pool.starmap(make_example, tasks, chunksize=16)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_suffix(".part").open("wb") as file:
-            np.savez(file, **{n: np.stack([row[k] for row in rows]) for k, n in enumerate(names)})
+            strips, objects, people, heights, maps = (np.stack(column) for column in zip(*rows, strict=True))
+            np.savez(file, strips=strips, objects=objects, people=people, heights=heights, maps=maps)
         os.replace(path.with_suffix(".part"), path)
         print(f"{len(rows)} strips drawn in {time.perf_counter() - start:.0f} s", flush=True)
     with np.load(path) as file:
@@ -86,8 +86,8 @@ def make_example(clip_id: ClipId, seed: int) -> tuple[np.ndarray, ...]:
     kind = OBJECTS.index(clip.held) if clip.held != "none" else 0
     return (
         np.asarray(small),
-        np.int64(kind),
-        np.int64(clip.people - 1),
+        np.asarray(kind),
+        np.asarray(clip.people - 1),
         _height(clip, indices),
         _map(clip, indices, boxes),
     )
@@ -104,7 +104,7 @@ def _through_video(clip: Clip, indices: np.ndarray) -> list[np.ndarray]:
         return list(read_frames(path, lambda _: indices).images)
 
 
-def _height(clip: Clip, indices: np.ndarray) -> np.int64:
+def _height(clip: Clip, indices: np.ndarray) -> np.ndarray:
     """How high any hand gets in the frames shown: below the belly, below the shoulders, above."""
     highest = 0
     for actor in clip.stage.actors:
@@ -113,7 +113,7 @@ def _height(clip: Clip, indices: np.ndarray) -> np.int64:
         for level, name in ((1, "spine_mid"), (2, "spine_shoulder")):
             if (hands > up[:, [JOINTS.index(name)]]).any():
                 highest = max(highest, level)
-    return np.int64(highest)
+    return np.asarray(highest)
 
 
 def _map(clip: Clip, indices: np.ndarray, boxes: list[Box]) -> np.ndarray:
