@@ -1,0 +1,255 @@
+"""The command `mmcl-cache`. Each command parses, calls one function, prints; heavy imports wait until it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mmcl_cache import __version__
+from mmcl_cache.errors import UserError
+
+INTERRUPTED = 130
+
+
+class OneLineErrors(click.Group):
+    """A user's mistake is one line on standard error and exit code 2, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"mmcl-cache: {' '.join(str(error).split())}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("mmcl-cache: stopped; what is complete is kept, the same command continues", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(
+    cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
+@click.version_option(__version__, prog_name="mmcl-cache")
+def main() -> None:
+    """Stage 1: turn videos and skeletons into a cache that any skeleton GCN can be co-trained from."""
+
+
+def _source_options(command: Any) -> Any:
+    options = [
+        click.option(
+            "--dataset", required=True, metavar="NAME", help="demo, ntu60, ntu120, nw-ucla … (see `list`)"
+        ),
+        click.option(
+            "--source", type=click.Path(path_type=Path), help="Folder of its files.  [default: data/NAME]"
+        ),
+        click.option(
+            "--video", default="auto", metavar="KIND", help="Image source: auto, color, depth or none."
+        ),
+        click.option("--layout", metavar="NAME|JSON", help="Of `folder`: a built-in layout or a JSON file."),
+        click.option(
+            "--csv", type=click.Path(path_type=Path), help="Of `folder`: the table that lists the samples."
+        ),
+        click.option("--limit", type=int, metavar="N", help="Only the first N samples of the sorted ids."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@_source_options
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder to write.  [default: caches/NAME]")
+@click.option(
+    "--field", "fields", multiple=True, metavar="NAME", help="Only these: skeleton, strip, text, rgb."
+)
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    metavar="FIELD=NAME",
+    help="Keep a field under this name, beside others.",
+)
+@click.option(
+    "--vqa", default="embedded", metavar="MODEL", help="Hub id or folder of a visual question model."
+)
+@click.option(
+    "--question", "questions", multiple=True, metavar="TEXT", help="Asked of every strip; may be repeated."
+)
+@click.option("--choice", "choices", multiple=True, metavar="WORD", help="Answers whose probability is kept.")
+@click.option("--cnn", default="embedded", metavar="MODEL", help="Hub id or folder of an image classifier.")
+@click.option(
+    "--image-size", type=int, metavar="PX", help="What the visual question model sees.  [default: its own]"
+)
+@click.option(
+    "--sampling", default="published", metavar="NAME", help="Frames of a strip: published or centre."
+)
+@click.option(
+    "--crop", default="person", type=click.Choice(["person", "none"]), help="What of a frame is shown."
+)
+@click.option(
+    "--crop-scope", default="clip", type=click.Choice(["clip", "frame"]), help="One box a clip, or a tile."
+)
+@click.option("--slack", default=0.1, metavar="SHARE", help="Added to the box on each side.")
+@click.option("--tiles", default=5, metavar="K", help="Frames in a strip.")
+@click.option("--shard-size", default=256, metavar="ROWS", help="Rows a shard: what a kill can lose.")
+@click.option("--batch-size", default=32, metavar="ROWS", help="Strips a model sees at once.")
+@click.option("--workers", type=int, metavar="N", help="Decode processes.  [default: the machine's cores]")
+@click.option(
+    "--deadline", default=60.0, metavar="SECONDS", help="Longest a sample may take; then retried once."
+)
+@click.option(
+    "--decoder", default="auto", metavar="NAME", help="auto, decord or pyav; all give the same frames."
+)
+@click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 …")
+@click.option("--dtype", default="auto", metavar="NAME", help="auto, float32, bfloat16 or float16.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def build(
+    dataset: str,
+    source: Path | None,
+    video: str,
+    layout: str | None,
+    csv: Path | None,
+    limit: int | None,
+    cache: Path | None,
+    fields: tuple[str, ...],
+    variants: tuple[str, ...],
+    vqa: str,
+    questions: tuple[str, ...],
+    choices: tuple[str, ...],
+    cnn: str,
+    image_size: int | None,
+    sampling: str,
+    crop: str,
+    crop_scope: str,
+    slack: float,
+    tiles: int,
+    shard_size: int,
+    batch_size: int,
+    workers: int | None,
+    deadline: float,
+    decoder: str,
+    device: str,
+    dtype: str,
+    quiet: bool,
+) -> None:
+    """Decode, make strips, run the big models once, keep everything in shards.
+
+    A build can be stopped or killed at any moment; the same command continues it.
+    """
+    from mmcl_cache.build import Build, scan_dataset
+    from mmcl_cache.config import DEFAULT_CHOICES, DEFAULT_QUESTIONS, EMBEDDED, BuildConfig, StripSettings
+    from mmcl_cache.datasets import ScanOptions
+
+    config = BuildConfig(
+        dataset=dataset,
+        source=source or Path("data") / dataset,
+        cache=cache or Path("caches") / dataset,
+        fields=fields or None,
+        variants=_named_variants(variants),
+        scan=ScanOptions(video=video, layout=layout, csv=csv),
+        strip=StripSettings(tiles=tiles, sampling=sampling, crop=crop, crop_scope=crop_scope, slack=slack),
+        vqa=vqa,
+        cnn=cnn,
+        questions=questions or DEFAULT_QUESTIONS,
+        choices=choices or DEFAULT_CHOICES,
+        limit=limit,
+        shard_size=shard_size,
+        batch_size=batch_size,
+        workers=os.cpu_count() or 1 if workers is None else workers,
+        deadline=deadline,
+        decoder=decoder,
+        device=device,
+        dtype=dtype,
+        image_size=image_size,
+    )
+    found = scan_dataset(config)
+    click.echo(f"{found.name}: {len(found.samples)} samples under {config.source}", err=True)
+    for note in found.notes:
+        click.echo(f"  {note}", err=True)
+    work = Build(config, found)
+    for name, model in (("text", vqa), ("rgb", cnn)):
+        if name in work.fields and model == EMBEDDED and dataset != "demo":
+            option = "--vqa Salesforce/blip-vqa-base" if name == "text" else "--cnn microsoft/resnet-50"
+            click.echo(
+                f"  note: {name} comes from the small embedded model, which knows drawn people only; "
+                f"for real pictures say {option} (the strips are kept, only {name} is made again)",
+                err=True,
+            )
+    report = work.run(quiet)
+    _print_report(report)
+    _print_status(config.cache)
+
+
+@main.command()
+@click.argument("cache", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--rows", is_flag=True, help="Every row that is not ok, not only the first of each reason.")
+def status(cache: Path, as_json: bool, rows: bool) -> None:
+    """What CACHE holds: shards, rows, what is missing and why."""
+    _print_status(cache, as_json, rows)
+
+
+@main.command()
+@click.argument("cache", type=click.Path(path_type=Path))
+def verify(cache: Path) -> None:
+    """Read every byte of CACHE and compare it with what was written."""
+    from mmcl_cache.store import open_cache
+    from mmcl_cache.store import verify as verify_cache
+
+    opened = open_cache(cache)
+    problems = verify_cache(opened)
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
+        raise UserError(
+            f"{cache}: {len(problems)} problem{'s' * (len(problems) > 1)}; nothing of them is ever trained on"
+        )
+    click.echo(f"{cache}: every finished shard is as it was written")
+
+
+@main.command(name="list")
+def list_names() -> None:
+    """The data sets this version knows."""
+    from mmcl_cache.datasets import DATASETS
+
+    for name, scan in sorted(DATASETS.items()):
+        click.echo(f"{name:12} {(scan.__doc__ or '').strip().splitlines()[0]}")
+
+
+def _named_variants(pairs: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name or not value:
+            raise UserError(f"--variant {pair}: say FIELD=NAME, such as text=blip-large")
+        found[name] = value
+    return found
+
+
+def _print_report(report: Any) -> None:
+    if not report.shards_made:
+        click.echo("nothing to do: every shard is complete", err=True)
+        return
+    models = ", ".join(f"{name} {s:.1f} s" for name, s in report.encode_seconds.items())
+    click.echo(
+        f"made {report.shards_made} shards in {report.wall_seconds:.1f} s: "
+        f"decoding {report.decode_cpu_seconds:.1f} CPU s"
+        f"{', models ' + models if models else ''}, writing {report.write_seconds:.1f} s",
+        err=True,
+    )
+
+
+def _print_status(path: Path, as_json: bool = False, rows: bool = False) -> None:
+    from mmcl_cache.status import cache_status, format_status
+    from mmcl_cache.store import open_cache
+
+    found = cache_status(open_cache(path), every_row=rows)
+    click.echo(json.dumps(found, indent=1) if as_json else format_status(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

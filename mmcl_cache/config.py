@@ -1,0 +1,105 @@
+"""Every setting of a build. Those that change bytes are in frozen groups of their own, which become fingerprints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmcl_cache.datasets import ScanOptions
+from mmcl_cache.errors import UserError
+
+EMBEDDED = "embedded"
+# The paper's question, worded as it prints it (FRM; "whether the {target} are {action}?").
+DEFAULT_QUESTIONS = ("whether the people are holding objects?",)
+DEFAULT_CHOICES = ("yes", "no")
+
+
+@dataclass(frozen=True)
+class StripSettings:
+    """How K frames become one image. Every member changes bytes.
+
+    Args:
+        tiles: frames shown, left to right in time order.
+        tile_width, tile_height: px; 5 tiles of 96 × 480 make the published 480 × 480 canvas.
+        sampling: "published" (0, s, 2s … with s = frames // tiles) or "centre".
+        crop: "person" (union box of the bodies, whole frame where there are none) or "none".
+        crop_scope: "clip" (one box for all tiles) or "frame" (each tile its own).
+        slack: share of the box that is added on each side.
+        filter: of the resize, Pillow's name.
+        quality: of the JPEG, 1 to 100.
+    """
+
+    tiles: int = 5
+    tile_width: int = 96
+    tile_height: int = 480
+    sampling: str = "published"
+    crop: str = "person"
+    crop_scope: str = "clip"
+    slack: float = 0.1
+    filter: str = "bilinear"
+    quality: int = 95
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """One build.
+
+    Args:
+        dataset: a name of `DATASETS`.
+        source: folder of its files.
+        cache: folder to write.
+        fields: which fields; None for all that the data set has something for.
+        variants: field → variant name where it is not "default".
+        scan: what to look for in the source.
+        strip: how strips are made.
+        vqa, cnn: a hub id, a local folder, or "embedded".
+        questions, choices: asked of every strip; answers whose probability is stored.
+        limit: only the first samples of the sorted ids; None for all.
+        shard_size: rows a shard.
+        batch_size: strips a model sees at once; composition is fixed by the row number.
+        workers: decode processes; 0 decodes in this one.
+        deadline: s a sample may take before its process is killed, tried once more, then recorded.
+        decoder: "auto", "decord" or "pyav"; all give the same frames.
+        device: "auto", "cpu", "cuda", "cuda:1" …
+        dtype: of the models: "auto" (bfloat16 on a GPU, float32 else), "float32", "bfloat16", "float16".
+        image_size: px the VQA model sees; None for the model's own.
+    """
+
+    dataset: str
+    source: Path
+    cache: Path
+    fields: tuple[str, ...] | None = None
+    variants: Mapping[str, str] = field(default_factory=dict)
+    scan: ScanOptions = field(default_factory=ScanOptions)
+    strip: StripSettings = field(default_factory=StripSettings)
+    vqa: str = EMBEDDED
+    cnn: str = EMBEDDED
+    questions: tuple[str, ...] = DEFAULT_QUESTIONS
+    choices: tuple[str, ...] = DEFAULT_CHOICES
+    limit: int | None = None
+    shard_size: int = 256
+    batch_size: int = 32
+    workers: int = 2
+    deadline: float = 60.0
+    decoder: str = "auto"
+    device: str = "auto"
+    dtype: str = "auto"
+    image_size: int | None = None
+
+    def __post_init__(self) -> None:
+        positive = {"--limit": self.limit, "--shard-size": self.shard_size, "--batch-size": self.batch_size}
+        for name, value in positive.items():
+            if value is not None and value < 1:
+                raise UserError(f"{name} {value}: must be 1 or more")
+        if self.workers < 0:
+            raise UserError(f"--workers {self.workers}: must be 0 or more")
+        if self.deadline <= 0:
+            raise UserError(f"--deadline {self.deadline}: must be more than 0 seconds")
+
+    def variant(self, name: str) -> str:
+        return self.variants.get(name, "default")

@@ -1,0 +1,1 @@
+"""How one field of one row is made from what it needs."""

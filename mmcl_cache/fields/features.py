@@ -1,0 +1,61 @@
+"""The fields `text` and `rgb`: what big models see in stored strips.
+
+Both are computed from the stored JPEG bytes, never from the video, so that features made again from strips are the
+same. A model always sees the same rows together: windows of the shard by row number.
+"""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from mmcl_cache.encoders import Batches
+from mmcl_cache.errors import SampleError
+from mmcl_cache.store import Columns, Row, pack_column
+from mmcl_cache.video.strip import decode_jpeg
+
+
+def make_feature_rows(batches: Batches, strips: Columns, window: int) -> list[Row]:
+    """One row a strip, in their order.
+
+    Args:
+        batches: the encoder.
+        strips: one shard of the field `strip`, with its `jpeg`.
+        window: rows whose images are in memory at once; a multiple of the batch size.
+
+    Raises:
+        ModelError: the model cannot go on.
+    """
+    rows: list[Row] = []
+    for start in range(0, len(strips), window):
+        images = [_open_strip(strips, n) for n in range(start, min(start + window, len(strips)))]
+        encoded = batches.encode([image if isinstance(image, Image.Image) else None for image in images])
+        for n, (image, values) in enumerate(zip(images, encoded, strict=True), start):
+            sample_id = str(strips.sample_ids[n])
+            if isinstance(image, Row):
+                rows.append(image)
+            elif isinstance(values, SampleError) or values is None:
+                rows.append(Row(sample_id, "failed", str(values)))
+            else:
+                rows.append(_fitting(Row(sample_id, "ok", "", values), batches))
+    return rows
+
+
+def _open_strip(strips: Columns, n: int) -> Image.Image | Row:
+    """The image of row n, or the row to write where it has none."""
+    sample_id = str(strips.sample_ids[n])
+    if strips.status[n] != "ok":
+        return Row(sample_id, "absent", f"strip {strips.status[n]}: {strips.reasons[n]}")
+    try:
+        return Image.fromarray(decode_jpeg(strips["jpeg"][n].tobytes()))
+    except SampleError as error:
+        return Row(sample_id, "failed", str(error))
+
+
+def _fitting(row: Row, batches: Batches) -> Row:
+    """The row itself, or a failed one where a value cannot be kept (too large for float16, say)."""
+    try:
+        for column in batches.encoder.columns:
+            pack_column(column, [row.values[column.name]])
+    except ValueError as error:
+        return Row(row.sample_id, "failed", str(error))
+    return row

@@ -1,0 +1,89 @@
+"""What one decode process does with one sample: read its files once, make the rows that need them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mmcl_cache.config import StripSettings
+from mmcl_cache.datasets import Dataset, Sample
+from mmcl_cache.errors import SampleError
+from mmcl_cache.fields.skeleton import make_skeleton_row
+from mmcl_cache.fields.strip import make_strip_row
+from mmcl_cache.skeletons.bodies import Bodies
+from mmcl_cache.store import Row
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Samples in, rows out. Small enough to travel to every decode process.
+
+    Args:
+        dataset: how its files are read; carries no samples.
+        source: folder that is cut off the paths in reasons, so that a cache tells the same on every machine.
+        strip: how strips are made; None where no strip is wanted.
+        wants_skeleton: make the skeleton row too.
+        decoder: see `read_frames`.
+    """
+
+    dataset: Dataset
+    source: Path
+    strip: StripSettings | None
+    wants_skeleton: bool
+    decoder: str
+
+    @classmethod
+    def of(
+        cls, dataset: Dataset, source: Path, strip: StripSettings | None, wants_skeleton: bool, decoder: str
+    ) -> Recorder:
+        return cls(replace(dataset, samples=(), splits={}), source, strip, wants_skeleton, decoder)
+
+    def __call__(self, sample: Sample) -> RecordedRows:
+        bodies, trouble = self._read_bodies(sample)
+        skeleton = self._skeleton_row(sample, bodies, trouble) if self.wants_skeleton else None
+        strip = self._strip_row(sample, bodies, self.strip) if self.strip is not None else None
+        return RecordedRows(skeleton, strip)
+
+    def failed(self, sample: Sample, reason: str) -> RecordedRows:
+        """The rows of a sample whose process died or ran out of time."""
+        row = Row(sample.sample_id, "failed", self._portable(reason))
+        return RecordedRows(row if self.wants_skeleton else None, row if self.strip is not None else None)
+
+    def _read_bodies(self, sample: Sample) -> tuple[Bodies | None, str]:
+        if sample.skeleton is None:
+            return None, ""
+        try:
+            return self.dataset.read(sample.skeleton), ""
+        except Exception as error:  # the per-sample boundary: one bad file never stops a build
+            return None, _tell(error)
+
+    def _skeleton_row(self, sample: Sample, bodies: Bodies | None, trouble: str) -> Row:
+        if bodies is None:
+            if trouble:
+                return Row(sample.sample_id, "failed", self._portable(trouble))
+            return Row(sample.sample_id, "absent", "no skeleton file")
+        try:
+            return make_skeleton_row(sample.sample_id, self.dataset, bodies)
+        except Exception as error:  # the per-sample boundary
+            return Row(sample.sample_id, "failed", self._portable(f"{sample.skeleton}: {_tell(error)}"))
+
+    def _strip_row(self, sample: Sample, bodies: Bodies | None, settings: StripSettings) -> Row:
+        try:
+            return make_strip_row(sample, self.dataset, bodies, settings, self.decoder)
+        except Exception as error:  # the per-sample boundary
+            return Row(sample.sample_id, "failed", self._portable(_tell(error)))
+
+    def _portable(self, reason: str) -> str:
+        return reason.replace(f"{self.source}/", "")
+
+
+@dataclass(frozen=True)
+class RecordedRows:
+    """The rows of one sample."""
+
+    skeleton: Row | None
+    strip: Row | None
+
+
+def _tell(error: Exception) -> str:
+    return str(error) if isinstance(error, SampleError) else f"{type(error).__name__}: {error}"
