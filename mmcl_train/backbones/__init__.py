@@ -5,11 +5,14 @@ from __future__ import annotations
 from mmcl_cache.store import Layout
 from mmcl_train.backbones.agcn import AAGCN, AGCN
 from mmcl_train.backbones.base import Backbone
+from mmcl_train.backbones.blockgcn import BlockGCN
 from mmcl_train.backbones.ctrgcn import CTRGCN, CTRSGCN
 from mmcl_train.backbones.dgstgcn import DGSTGCN
 from mmcl_train.backbones.dynamicgcn import DynamicGCN
+from mmcl_train.backbones.hdgcn import HDGCN, HDGCNBelly, HDGCNPelvis
 from mmcl_train.backbones.infogcn import InfoGCN
 from mmcl_train.backbones.msg3d import MSG3D
+from mmcl_train.backbones.mstgcn import MSTGCN
 from mmcl_train.backbones.protogcn import ProtoGCN
 from mmcl_train.backbones.psumnet import PSUMNet, PSUMNetHand, PSUMNetLeg
 from mmcl_train.backbones.shiftgcn import ShiftGCN
@@ -19,19 +22,24 @@ from mmcl_train.backbones.tdgcn import TDGCN
 
 # One line a backbone, by name.
 BACKBONES: dict[str, type[Backbone]] = {
-    "shiftgcn": ShiftGCN,
     "aagcn": AAGCN,
     "agcn": AGCN,
+    "blockgcn": BlockGCN,
     "ctrgcn": CTRGCN,
     "ctrsgcn": CTRSGCN,
     "dgstgcn": DGSTGCN,
     "dynamicgcn": DynamicGCN,
+    "hdgcn": HDGCN,
+    "hdgcn_com1": HDGCNPelvis,
+    "hdgcn_com2": HDGCNBelly,
     "infogcn": InfoGCN,
     "msg3d": MSG3D,
+    "mstgcn": MSTGCN,
     "protogcn": ProtoGCN,
     "psumnet": PSUMNet,
     "psumnet_hand": PSUMNetHand,
     "psumnet_leg": PSUMNetLeg,
+    "shiftgcn": ShiftGCN,
     "stgcn": STGCN,
     "stgcnpp": STGCNPP,
     "tdgcn": TDGCN,
