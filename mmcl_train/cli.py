@@ -1,0 +1,207 @@
+"""Command line of stage 2: each command reads its options, then calls one function.
+
+Heavy imports wait until a command runs, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from mmcl_train.config import RunConfig
+
+PATH = click.Path(path_type=Path)
+
+
+class Commands(click.Group):
+    """A group whose commands end a UserError with one line and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        from mmcl_cache.store import UserError
+
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"error: {' '.join(str(error).split())}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="mmcl", prog_name="mmcl-train")
+def cli() -> None:
+    """Train skeleton models from a cache, with or without co-learning, and work with their scores."""
+
+
+def main() -> None:
+    """Entry of the console script."""
+    cli()
+
+
+@cli.command()
+@click.option("--cache", type=PATH, help="Cache of mmcl-cache build.")
+@click.option("--protocol", help="Split protocol of the cache (default: its first).")
+@click.option("--preset", help="Recipe to start from (default: by the cache's data set); see list presets.")
+@click.option(
+    "--config", "config_file", type=PATH, help="config.json of a run, to repeat it; instead of --preset."
+)
+@click.option("--backbone", help="Backbone; see list backbones.")
+@click.option("--stream", help="joint, bone, joint_motion, bone_motion, bone2 …")
+@click.option(
+    "--co-learning/--no-mmcl", "co_learning", default=None, help="With or without RGB and text in training."
+)
+@click.option("--seed", type=int, help="Seed of weights, order and augmentation.")
+@click.option("--epochs", type=int, help="Short for --set schedule.epochs=N.")
+@click.option("--device", help="auto, cpu, cuda, cuda:1 …")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="A.B=C", help="Any setting; may be given several times."
+)
+@click.option(
+    "--report-best-on-test",
+    is_flag=True,
+    help="Also report the epoch that is best on the test split, labelled so.",
+)
+@click.option(
+    "--out", type=PATH, help="Run folder (default: runs/<what it is>). An interrupted run in it is continued."
+)
+def run(out: Path | None, **options: Any) -> None:
+    """Train one model."""
+    from mmcl_train.engine.environment import choose_device
+    from mmcl_train.engine.inputs import InputLoader, resolve
+    from mmcl_train.engine.interrupt import Interrupted
+    from mmcl_train.engine.naming import default_out
+    from mmcl_train.engine.summary import format_result
+    from mmcl_train.engine.trainer import train
+
+    config = _config(**options)
+    device = choose_device(config.train.device)
+    loader = InputLoader(Path(config.data.cache), device)
+    config = resolve(config, loader.cache.description)
+    folder = out or default_out(config, loader.cache.description.dataset)
+    try:
+        result = train(config, loader.load(config, click.echo), folder)
+    except Interrupted as stop:
+        click.echo(str(stop), err=True)
+        sys.exit(130)
+    click.echo(format_result(result, folder))
+
+
+@cli.command(name="eval")
+@click.option(
+    "--run",
+    "folder",
+    type=PATH,
+    required=True,
+    help="Folder of a finished run (model.json, model.safetensors).",
+)
+@click.option("--cache", type=PATH, help="Cache to evaluate on (default: the run's).")
+@click.option("--protocol", help="Protocol of the cache (default: the run's).")
+@click.option(
+    "--split", default="test", show_default=True, help="test, train, or val (what the run held out)."
+)
+@click.option("--weights", default="last", show_default=True, help="last, best-val or best-test.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 …")
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=256, show_default=True, help="Samples a forward pass."
+)
+@click.option("--scores", type=PATH, help="Write ids and logits to this .npz.")
+def evaluate(
+    folder: Path,
+    cache: Path | None,
+    protocol: str | None,
+    split: str,
+    weights: str,
+    device: str,
+    batch: int,
+    scores: Path | None,
+) -> None:
+    """Evaluate the skeleton model of a run."""
+    from mmcl_train.engine.evaluation import evaluate_run
+
+    for line in evaluate_run(folder, cache, protocol, split, weights, device, batch, scores):
+        click.echo(line)
+
+
+@cli.command(name="list")
+@click.argument("what", type=click.Choice(["presets", "backbones", "streams", "settings"]))
+def list_known(what: str) -> None:
+    """Known presets, backbones, streams, or settings of --set."""
+    if what == "presets":
+        from mmcl_train.presets import PRESETS
+
+        for name, preset in PRESETS.items():
+            click.echo(name)
+            click.echo(f"    {preset.command}")
+            click.echo(f"    published: {preset.expected}")
+            click.echo(f"    hours: {preset.hours}; hardware: {preset.hardware}")
+    elif what == "backbones":
+        from mmcl_train.backbones import BACKBONES
+
+        for name, backbone in sorted(BACKBONES.items()):
+            click.echo(f"{name:<12} {backbone.publication}")
+    elif what == "streams":
+        from mmcl_train.data.streams import STREAMS
+
+        click.echo("\n".join(STREAMS))
+    else:
+        from mmcl_train.settings import describe_settings
+
+        click.echo("\n".join(describe_settings()))
+
+
+def _config(
+    *,
+    cache: Path | None,
+    config_file: Path | None,
+    preset: str | None,
+    protocol: str | None,
+    backbone: str | None,
+    stream: str | None,
+    co_learning: bool | None,
+    seed: int | None,
+    epochs: int | None,
+    device: str | None,
+    report_best_on_test: bool,
+    assignments: tuple[str, ...],
+) -> RunConfig:
+    """The config that options ask for: a saved one, or a preset, with the options put over it."""
+    from mmcl_cache.store import UserError, open_cache
+    from mmcl_train.config import check_values
+    from mmcl_train.presets import choose_preset, create_preset
+    from mmcl_train.settings import load_config, override, set_value
+
+    if config_file and preset:
+        raise UserError("--config and --preset: give one of them")
+    if config_file:
+        config = load_config(config_file)
+    elif cache or preset:
+        config = create_preset(preset or choose_preset(open_cache(cache or Path()).description.dataset))
+    else:
+        raise UserError("give the cache to train from: --cache DIR (`mmcl-cache build` makes one)")
+    given = {
+        "data.cache": None if cache is None else str(cache),
+        "data.protocol": protocol,
+        "data.stream": stream,
+        "model.backbone": backbone,
+        "method.enabled": co_learning,
+        "schedule.epochs": epochs,
+        "train.seed": seed,
+        "train.device": device,
+        "train.report_best_on_test": report_best_on_test or None,
+    }
+    for key, value in given.items():
+        if value is not None:
+            config = set_value(config, key, value, "command line")
+    check_values(config, "command line")
+    config = override(config, assignments)
+    if not config.data.cache:
+        raise UserError("give the cache to train from: --cache DIR (`mmcl-cache build` makes one)")
+    return config
+
+
+if __name__ == "__main__":
+    main()

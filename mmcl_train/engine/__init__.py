@@ -1,0 +1,1 @@
+"""The loop around the method: data in, checkpoints, metrics and scores out."""

@@ -1,0 +1,74 @@
+"""From numbers of a config to modules: the skeleton model, the task around it, the optimiser."""
+
+from __future__ import annotations
+
+import torch
+
+from mmcl_cache.store import Layout, UserError
+from mmcl_train.backbones import create_backbone
+from mmcl_train.config import RunConfig
+from mmcl_train.method.fam import FeatureAlignment
+from mmcl_train.method.frm import FeatureRefinement
+from mmcl_train.method.model import SkeletonModel
+from mmcl_train.method.task import CoLearningTask, LossWeights
+
+from .inputs import Inputs
+from .parallel import gather_rows
+
+
+def create_model(
+    backbone: str,
+    *,
+    width: float,
+    layout: Layout,
+    num_bodies: int,
+    clip_length: int,
+    in_channels: int,
+    num_classes: int,
+) -> SkeletonModel:
+    """Backbone and classifier. Raises UserError for an unknown backbone or sizes it cannot take."""
+    try:
+        made = create_backbone(
+            backbone,
+            layout=layout,
+            num_bodies=num_bodies,
+            clip_length=clip_length,
+            in_channels=in_channels,
+            width=width,
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return SkeletonModel(made, num_classes)
+
+
+def create_model_of(config: RunConfig, inputs: Inputs) -> SkeletonModel:
+    """The skeleton model of a resolved config; its first weights depend on the seed alone, not on the method."""
+    torch.manual_seed(config.train.seed)
+    return create_model(
+        config.model.backbone,
+        width=config.model.width,
+        layout=inputs.description.layout,
+        num_bodies=inputs.train.num_bodies,
+        clip_length=config.clip.length,
+        in_channels=inputs.train.channels,
+        num_classes=inputs.description.num_classes,
+    )
+
+
+def create_task_of(config: RunConfig, inputs: Inputs) -> CoLearningTask:
+    """The task of a resolved config; FAM and FRM are sized from the cache, and left out without co-learning."""
+    method = config.method
+    model = create_model_of(config, inputs)
+    fam = frm = None
+    if method.enabled and method.fam:
+        fam = FeatureAlignment(inputs.train.rgb_width, model.backbone.num_features)
+    if method.enabled and method.frm:
+        frm = FeatureRefinement(inputs.train.text_width, model.num_classes)
+    return CoLearningTask(
+        model,
+        fam,
+        frm,
+        LossWeights(method.lambda_contrastive, method.lambda_refinement),
+        temperature=method.temperature,
+        gather=gather_rows,
+    )

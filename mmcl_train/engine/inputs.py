@@ -1,0 +1,198 @@
+"""From a config to resident data: what is read from the cache, checked and said."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mmcl_cache.store import Cache, Description, UserError, cache_fingerprint, open_cache
+from mmcl_train.config import RunConfig
+from mmcl_train.data.clips import ClipSettings, clip_settings
+from mmcl_train.data.resident import ResidentSplit, SplitSettings, load_split
+from mmcl_train.data.splits import Split, split_samples
+from mmcl_train.data.streams import STREAMS
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All a run reads.
+
+    Args:
+        description: of the cache.
+        train, val, test: resident; val is None where nothing is held out.
+        fields: fingerprints of the plan and of every field variant read.
+        notes: lines to print.
+        val_about: what val is, in words.
+    """
+
+    description: Description
+    train: ResidentSplit
+    val: ResidentSplit | None
+    test: ResidentSplit
+    fields: dict[str, str]
+    notes: tuple[str, ...]
+    val_about: str
+
+    def split(self, name: str) -> ResidentSplit:
+        """A split by name. Raises UserError for val where nothing was held out."""
+        split = {"train": self.train, "val": self.val, "test": self.test}.get(name)
+        if split is None:
+            raise UserError(
+                f"split {name!r}: this run has {'train, val, test' if self.val else 'train and test, val is none'}"
+            )
+        return split
+
+
+def resolve(config: RunConfig, description: Description) -> RunConfig:
+    """Fill in what the config leaves to the cache: protocol, clip transform and length.
+
+    Raises:
+        UserError: the cache lacks the protocol, or an unknown stream or transform is asked for.
+    """
+    protocol = config.data.protocol or description.protocols[0]
+    if protocol not in description.protocols:
+        raise UserError(f"the cache has no protocol {protocol!r}; it has {', '.join(description.protocols)}")
+    if config.data.stream not in STREAMS:
+        raise UserError(f"unknown stream {config.data.stream!r}; known: {', '.join(STREAMS)}")
+    clip = make_clip(config, description)
+    return dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, protocol=protocol),
+        clip=dataclasses.replace(config.clip, transform=clip.transform, length=clip.length),
+    )
+
+
+def make_clip(config: RunConfig, description: Description) -> ClipSettings:
+    """The cache's clip transform with the config's settings in place. Raises UserError for what cannot be."""
+    clip = config.clip
+    try:
+        return clip_settings(
+            description.clip,
+            clip.transform,
+            clip.length,
+            crop=clip.crop,
+            test_crop=clip.test_crop,
+            rotation=clip.rotation,
+            shortest=clip.shortest,
+        )
+    except ValueError as error:
+        raise UserError(f"clip: {error}") from None
+
+
+class InputLoader:
+    """Loads inputs, and gives the same resident data again to runs that need the same (a sweep loads once).
+
+    Args:
+        cache: path of the cache.
+        device: of the training.
+    """
+
+    def __init__(self, cache: Path, device: torch.device) -> None:
+        self.cache: Cache = open_cache(cache)
+        self.device = device
+        self._splits: dict[tuple[object, ...], ResidentSplit] = {}
+
+    def load(self, config: RunConfig, say: Callable[[str], None] = print) -> Inputs:
+        """Resident splits of a resolved config.
+
+        Raises:
+            UserError: a field or variant is missing or damaged, no row of one is usable, or the batch is too large.
+        """
+        data, method = config.data, config.method
+        self.check_method(config)
+        ids = split_samples(self.cache.samples, data.protocol, data.val, data.val_share)
+        text = data.text_variant if method.enabled and method.frm else ""
+        rgb = data.rgb_variant if method.enabled and method.fam and method.rgb == "cached" else ""
+        train = self._load("train", ids, config, text, rgb)
+        inputs = Inputs(
+            description=self.cache.description,
+            train=train,
+            val=self._load("val", ids, config, "", "") if len(ids.val) else None,
+            test=self._load("test", ids, config, "", ""),
+            fields=self.fingerprints(config, text, rgb),
+            notes=(ids.about, *(f"train: {line}" for line in train.describe())),
+            val_about=ids.about,
+        )
+        check_batch(config, len(train))
+        for line in inputs.notes:
+            say(line)
+        return inputs
+
+    def check_method(self, config: RunConfig) -> None:
+        """Raise UserError where co-learning asks for what this cache or version lacks."""
+        data, method = config.data, config.method
+        if not method.enabled:
+            return
+        if method.rgb == "online":
+            raise UserError(
+                "method.rgb=online: training the CNN in the loop is not there yet; use method.rgb=cached"
+            )
+        wanted = [("text", data.text_variant)] * method.frm + [("rgb", data.rgb_variant)] * method.fam
+        there = self.cache.fields()
+        for field, variant in wanted:
+            if variant not in there.get(field, []):
+                known = (
+                    ", ".join(f"{name}/{one}" for name, variants in there.items() for one in variants)
+                    or "nothing yet"
+                )
+                raise UserError(
+                    f"{self.cache.path} has no {field}/{variant} to co-learn from (it has {known}): build it with "
+                    f"`mmcl-cache build --field {field}`, or train with --no-mmcl"
+                )
+
+    def fingerprints(self, config: RunConfig, text: str, rgb: str) -> dict[str, str]:
+        """Fingerprint of the plan, and of each field variant that a run reads, by name."""
+        wanted = [("skeleton", config.data.skeleton_variant), ("text", text), ("rgb", rgb)]
+        fields = [self.cache.field(field, variant) for field, variant in wanted if variant]
+        return {
+            "plan": cache_fingerprint(self.cache, []),
+            **{field.name: field.fingerprint for field in fields},
+        }
+
+    def _load(self, name: str, ids: Split, config: RunConfig, text: str, rgb: str) -> ResidentSplit:
+        data = config.data
+        clip = make_clip(config, self.cache.description)
+        key = (
+            name, data.protocol, data.val, data.val_share, data.skeleton_variant, text, rgb,
+            data.text_feature if text else "", data.rgb_feature if rgb else "", data.placement,
+        )  # fmt: skip
+        sample_ids: np.ndarray = getattr(ids, name)
+        if key not in self._splits:
+            settings = SplitSettings(
+                stream=data.stream,
+                clip=clip,
+                skeleton_variant=data.skeleton_variant,
+                text_variant=text,
+                rgb_variant=rgb,
+                text_feature=data.text_feature,
+                rgb_feature=data.rgb_feature,
+                placement=data.placement,
+            )
+            try:
+                self._splits[key] = load_split(self.cache, sample_ids, self.device, settings)
+            except ValueError as error:
+                raise UserError(str(error)) from None
+        try:
+            return self._splits[key].view(data.stream, clip)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+
+def check_batch(config: RunConfig, count: int) -> None:
+    """Raise UserError where a batch is larger than an epoch's samples, or too small for the contrast."""
+    batch, epoch = config.train.batch, count * config.data.repeat
+    if batch > epoch:
+        raise UserError(
+            f"train.batch is {batch}, but an epoch has {epoch} samples; set a smaller one, "
+            f"for example --set train.batch={min(count, 16)}"
+        )
+    part = batch // config.train.accumulation
+    if config.method.enabled and config.method.fam and part < 2:
+        raise UserError(
+            f"train.batch {batch} in {config.train.accumulation} parts leaves the contrastive loss without negatives"
+        )

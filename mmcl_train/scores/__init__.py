@@ -1,0 +1,1 @@
+"""Scores of finished runs: metrics, files, ensembles and comparisons. Imports without torch."""
