@@ -109,7 +109,7 @@ class SpatialTemporalChannelAttention(nn.Module):
     Each gate sees the mean of what the one before let through. Those means follow from one product
     and small tensors, so the feature map is only written once, at the end.
 
-    Source: MS-AAGCN (arXiv:1912.06971), section III-D.
+    Source: MS-AAGCN (arXiv:1912.06971), the STC-attention module.
     """
 
     def __init__(self, channels: int, num_joints: int) -> None:

@@ -25,7 +25,7 @@ def shift_channels(x: Tensor, joint_step: Tensor, frame_step: Tensor, stride: in
     Channels take the place of the batch of `grid_sample`: its "images" are (T, V), its grid one per
     channel.
 
-    Source: Shift-GCN (CVPR 2020), section 3.3.2, adaptive temporal shift.
+    Source: Shift-GCN (CVPR 2020), adaptive temporal shift.
 
     Args:
         x: (N, C, T, V).
@@ -59,7 +59,7 @@ def joint_rotation(channels: int, num_joints: int, direction: int) -> Tensor:
 class JointShiftConv(nn.Module):
     """Rotate channels over joints, weigh, mix channels, rotate back; norm per joint and channel; residual.
 
-    Source: Shift-GCN, section 3.2.2, non-local shift with its adaptive mask.
+    Source: Shift-GCN (CVPR 2020), non-local spatial shift with its adaptive mask.
     """
 
     rotate: Tensor
