@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmcl_cache.store import Layout
@@ -48,10 +50,10 @@ class BlockGraphConv(nn.Module):
 
     hops: Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, hops: Tensor) -> None:
+    def __init__(self, in_channels: int, out_channels: int, hops: NDArray[np.int64]) -> None:
         super().__init__()
         joints = hops.shape[0]
-        self.register_buffer("hops", hops, persistent=False)  # (V, V) bones between two joints
+        self.register_buffer("hops", torch.tensor(hops), persistent=False)  # (V, V) bones between two joints
         self.joint_weight = nn.Parameter(torch.eye(joints).repeat(SUBSETS, HEADS, 1, 1))  # (K, H, V, V)
         self.hop_weight = nn.Parameter(torch.zeros(SUBSETS, HEADS, int(hops.max()) + 1))
         self.weight = nn.Parameter(torch.empty(SUBSETS, out_channels, in_channels // HEADS))
@@ -142,7 +144,7 @@ class BlockGCN(Backbone):
             in_channels=in_channels,
             width=width,
         )
-        hops = torch.tensor(hop_distances(layout))
+        hops = hop_distances(layout)
         last = scale_channels(EMBEDDING, width, HEADS)
         self.embed = nn.Linear(in_channels, last)
         self.place = nn.Parameter(torch.randn(layout.num_joints, last))  # of a joint on the body
