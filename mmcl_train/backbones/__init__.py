@@ -7,10 +7,12 @@ from mmcl_train.backbones.agcn import AAGCN, AGCN
 from mmcl_train.backbones.base import Backbone
 from mmcl_train.backbones.blockgcn import BlockGCN
 from mmcl_train.backbones.ctrgcn import CTRGCN, CTRSGCN
+from mmcl_train.backbones.degcn import DeGCN
 from mmcl_train.backbones.dgstgcn import DGSTGCN
 from mmcl_train.backbones.dynamicgcn import DynamicGCN
 from mmcl_train.backbones.hdgcn import HDGCN, HDGCNBelly, HDGCNPelvis
 from mmcl_train.backbones.infogcn import InfoGCN
+from mmcl_train.backbones.mggcn import MGGCN
 from mmcl_train.backbones.msg3d import MSG3D
 from mmcl_train.backbones.mstgcn import MSTGCN
 from mmcl_train.backbones.protogcn import ProtoGCN
@@ -22,6 +24,8 @@ from mmcl_train.backbones.tdgcn import TDGCN
 
 # One line a backbone, by name.
 BACKBONES: dict[str, type[Backbone]] = {
+    "mggcn": MGGCN,
+    "degcn": DeGCN,
     "aagcn": AAGCN,
     "agcn": AGCN,
     "blockgcn": BlockGCN,

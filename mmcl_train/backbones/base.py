@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
@@ -27,6 +29,9 @@ class Backbone(nn.Module):
     fixed_clip_length: ClassVar[bool] = False  # T must be the clip_length it was built for
     published_rules: tuple[KeyRule, ...] = ()  # our name → published name(s); see published.py
     published_ignored: tuple[str, ...] = ()  # regexes of published keys that hold nothing of ours
+    published_aliases: Mapping[str, str] = MappingProxyType(
+        {}
+    )  # second names of one tensor: regex → template
 
     num_features: int
 

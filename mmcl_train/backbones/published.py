@@ -176,11 +176,26 @@ def _combined_shape(source: Source, shapes: Mapping[str, Shape]) -> Shape:
     return tuple(_combine("", source, meta).shape) if rule.combine != "copy" else tuple(meta[0].shape)
 
 
+def resolve_aliases(state: Mapping[str, Tensor], aliases: Mapping[str, str]) -> dict[str, Tensor]:
+    """Published names that are a second name of the same tensor (regex → template) put under the first.
+
+    The second's value wins, as it does when the publication itself loads such a file.
+    """
+    resolved = dict(state)
+    for name in state:
+        for pattern, template in aliases.items():
+            match = re.fullmatch(pattern, name)
+            if match is not None:
+                resolved[match.expand(template)] = resolved.pop(name)
+    return resolved
+
+
 def import_published(
     model: nn.Module,
     state: Mapping[str, Tensor],
     key_rules: Sequence[KeyRule],
     ignored: Sequence[str] = (),
+    aliases: Mapping[str, str] | None = None,
 ) -> None:
     """Fill `model` (with `.backbone` and `.classifier`) from a published state dict, in place.
 
@@ -190,7 +205,7 @@ def import_published(
     Raises:
         PublishedKeyError: one line that names what is missing, left over, or of another shape.
     """
-    state = strip_module_prefix(state)
+    state = resolve_aliases(strip_module_prefix(state), aliases or {})
     own = own_tensors(model)
     sources = find_sources(list(own), key_rules)
     used = {name for source in sources.values() for name in source.names}

@@ -48,6 +48,11 @@ def temporal_conv2d(
     )
 
 
+def activate(x: Tensor, slope: float = 0.0) -> Tensor:
+    """ReLU, or leaky ReLU with a slope, in place: norms and sums keep their inputs, not their outputs."""
+    return F.leaky_relu(x, slope, inplace=True) if slope else F.relu(x, inplace=True)
+
+
 class MultiScaleTemporalConv(nn.Module):
     """Parallel temporal branches, concatenated: dilated convolutions, a max pool, a point (1×1).
 
@@ -65,6 +70,7 @@ class MultiScaleTemporalConv(nn.Module):
         stride: of every branch, along T.
         max_branch, point_branch: whether these branches are there.
         end_norm: batch norm at the end of every branch.
+        slope: of the activation after the 1×1s below zero; 0 is a ReLU.
     """
 
     def __init__(
@@ -77,27 +83,33 @@ class MultiScaleTemporalConv(nn.Module):
         max_branch: bool = True,
         point_branch: bool = True,
         end_norm: bool = True,
+        slope: float = 0.0,
     ) -> None:
         super().__init__()
         if len(sizes) != len(kernels) + max_branch + point_branch:
             raise ValueError(f"{len(sizes)} branch sizes for {len(kernels)} kernels, max and point")
         self.sizes = list(sizes)
         self.stride = stride
+        self.slope = slope
         self.max_branch = max_branch
         self.point_size = sizes[-1] if point_branch else 0
         self.head_size = sum(sizes) - self.point_size
         self.reduce = nn.Conv2d(in_channels, sum(sizes), 1)
         self.reduce_norm = nn.BatchNorm2d(self.head_size)
         self.convs = nn.ModuleList(
-            temporal_conv2d(size, size, kernel, stride, dilation)
+            self.create_conv(size, kernel, dilation, stride)
             for size, (kernel, dilation) in zip(sizes, kernels, strict=False)
         )
         self.norm = nn.BatchNorm2d(sum(sizes)) if end_norm else nn.Identity()
 
+    def create_conv(self, size: int, kernel: int, dilation: int, stride: int) -> nn.Module:
+        """The temporal part of a dilated branch, without norm; a subclass may have another."""
+        return temporal_conv2d(size, size, kernel, stride, dilation)
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, V) → (N, sum(sizes), ceil(T / stride), V), no activation at the end."""
         head, point = self._reduce(x)
-        head = F.relu(self.reduce_norm(head), inplace=True)
+        head = activate(self.reduce_norm(head), self.slope)
         parts = head.split(self.sizes[: len(self.convs) + self.max_branch], dim=1)
         out = [conv(part) for conv, part in zip(self.convs, parts, strict=False)]
         if self.max_branch:

@@ -82,7 +82,13 @@ def make_input(golden: Golden) -> Tensor:
 def fill(backbone: Backbone, golden: Golden) -> Model:
     """The model in float64 with the recipe's weights."""
     model = Model(backbone, golden.meta["classes"]).double()
-    import_published(model, published_state(golden), backbone.published_rules, backbone.published_ignored)
+    import_published(
+        model,
+        published_state(golden),
+        backbone.published_rules,
+        backbone.published_ignored,
+        backbone.published_aliases,
+    )
     return model
 
 

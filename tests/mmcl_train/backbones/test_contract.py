@@ -22,6 +22,7 @@ MILLION_PARAMETERS = {  # as published, NTU layout, two bodies, 120 classes
     "mstgcn": 2.90, "mggcn": 3.05, "ctrgcn": 1.46, "ctrsgcn": 2.11, "stgcnpp": 1.42, "dgstgcn": 1.72,
     "infogcn": 1.57, "hdgcn": 1.68, "tdgcn": 1.39, "degcn": 1.41, "blockgcn": 1.39, "protogcn": 4.21,
 }  # fmt: skip
+SAME_CODE_AS = {"hdgcn_com1": "hdgcn", "hdgcn_com2": "hdgcn"}  # other graphs through the same code
 METHOD_WORDS = ("fam", "frm", "rgb", "text", "task")
 
 
@@ -159,6 +160,8 @@ def test_autocast_to_bfloat16_trains(name: str) -> None:
 
 
 def test_whole_graph_is_traced_without_a_break(name: str) -> None:
+    if name in SAME_CODE_AS:
+        pytest.skip(f"traced as {SAME_CODE_AS[name]}")
     backbone = small(name)
     torch._dynamo.reset()
     joints = clips(backbone)
