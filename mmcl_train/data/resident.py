@@ -14,11 +14,12 @@ from mmcl_cache.store import Cache, Columns, Description, UserError
 from mmcl_train.data.batch import Batch
 from mmcl_train.data.clips import ClipSettings, create_transform
 from mmcl_train.data.features import FeatureMatrix, load_rgb, load_text
+from mmcl_train.data.placement import choose_home, find_usable, make_tensors
 from mmcl_train.data.recordings import Recordings
 from mmcl_train.data.streams import StreamTransform
+from mmcl_train.data.strips import StripImages
 
 PLACEMENTS = ("auto", "device", "host")
-DEVICE_SHARE = 0.5  # of a GPU's free memory that data may take; the rest is for training
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class SplitSettings:
         stream: a name of `streams.STREAMS`.
         clip: how clips are cut.
         skeleton_variant, text_variant, rgb_variant: of the cache; "" for none (text, rgb).
+        strip_variant: strips as images, in place of the rgb field, for a CNN trained in the loop; "" for none.
         text_feature: a name of `features.TEXT_FEATURES`.
         rgb_feature: a name of `features.RGB_FEATURES`.
         num_bodies: M of a clip; 0 for the data set's own.
@@ -40,6 +42,7 @@ class SplitSettings:
     skeleton_variant: str = "default"
     text_variant: str = ""
     rgb_variant: str = ""
+    strip_variant: str = ""
     text_feature: str = "tokens"
     rgb_feature: str = "logits"
     num_bodies: int = 0
@@ -48,6 +51,8 @@ class SplitSettings:
     def __post_init__(self) -> None:
         if self.placement not in PLACEMENTS:
             raise ValueError(f"unknown placement {self.placement!r}; known: {', '.join(PLACEMENTS)}")
+        if self.rgb_variant and self.strip_variant:
+            raise ValueError("either the rgb field or strips: a CNN in the loop makes its own feature")
 
 
 class ResidentSplit:
@@ -76,7 +81,7 @@ class ResidentSplit:
         settings: SplitSettings,
         device: torch.device,
     ) -> None:
-        usable = _usable_rows(description, skeletons)
+        usable = find_usable(description, skeletons)
         self.left_out: dict[str, str] = {
             str(sample_ids[n]): skeletons.reasons[n] or str(skeletons.status[n])
             for n in np.flatnonzero(~usable).tolist()
@@ -99,7 +104,8 @@ class ResidentSplit:
         )
         self.most_frames = int(skeletons["frames"][usable].max())
 
-        held = _host_tensors(labels, skeletons, usable, rgb, text)
+        held = make_tensors(labels, skeletons, usable, rgb, text)
+        self._strips: StripImages | None = None
         self.num_bytes = sum(tensor.nbytes for tensor in held.values())
         self.home = choose_home(self.num_bytes, device, settings.placement)
         self._data = {name: tensor.to(self.home) for name, tensor in held.items()}
@@ -118,6 +124,12 @@ class ResidentSplit:
         other.settings = replace(self.settings, stream=stream, clip=clip)
         other._prepare()
         return other
+
+    def attach_strips(self, strips: StripImages) -> None:
+        """Give every batch the images of its samples. `rgb_valid` then says which of them have one."""
+        self._strips = strips
+        self._data["rgb_valid"] = torch.from_numpy(strips.valid).to(self.home)
+        self.rgb_share = float(strips.valid.mean())
 
     def _prepare(self) -> None:
         settings = self.settings
@@ -144,6 +156,11 @@ class ResidentSplit:
                 raise ValueError("a training batch needs a generator")
             draws = self._transform.draw(len(rows), generator).to(self.home, non_blocking=True)
         made = self.assemble(rows, draws)
+        if self._strips is not None:
+            images = self._strips.take(
+                rows.cpu().numpy()
+            )  # decoded on the host: the one thing a batch waits for
+            made = replace(made, images=images.to(self.home))
         if self.home == self.device:
             return made
         return (made.pinned() if self.device.type == "cuda" else made).to(self.device)
@@ -177,6 +194,9 @@ class ResidentSplit:
             reasons = Counter(self.left_out.values()).most_common(3)
             shown = "; ".join(f"{count} × {reason}" for reason, count in reasons)
             lines.append(f"{len(self.left_out)} samples left out, no usable skeleton: {shown}")
+        if self._strips is not None:
+            how = "decoded once and kept" if self._strips.is_kept else "decoded for every batch"
+            lines.append(f"strips: {how}, {self.rgb_share:.1%} of the samples have one")
         for name, width, share in (
             ("rgb", self.rgb_width, self.rgb_share),
             ("text", self.text_width, self.text_share),
@@ -206,7 +226,7 @@ def load_split(
     if settings.rgb_variant:
         rgb = load_rgb(cache.field("rgb", settings.rgb_variant), sample_ids, settings.rgb_feature)
     labels = cache.samples.labels[cache.samples.positions(sample_ids)]
-    return ResidentSplit(
+    split = ResidentSplit(
         cache.description,
         np.asarray(sample_ids),
         labels,
@@ -216,63 +236,6 @@ def load_split(
         settings,
         torch.device(device),
     )
-
-
-def choose_home(num_bytes: int, device: torch.device, placement: str) -> torch.device:
-    """Where data of this size lie: the training device, or the host where it does not have the room."""
-    if placement == "device" or (placement == "auto" and device.type != "cuda"):
-        return device
-    if placement == "auto" and num_bytes <= DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
-        return device
-    return torch.device("cpu")
-
-
-def _usable_rows(description: Description, skeletons: Columns) -> np.ndarray:
-    """(N,) bool: status ok and at least one frame of one body.
-
-    Raises:
-        UserError: joints of another shape than the description says, or counts that contradict them.
-    """
-    joints, frames, bodies = skeletons["joints"], skeletons["frames"], skeletons["bodies"]
-    expected = (description.layout.num_joints, description.channels)
-    if joints.flat.shape[1:] != expected:
-        raise UserError(
-            f"skeletons have (joints, channels) {joints.flat.shape[1:]}, the description says {expected}; "
-            "rebuild the skeleton field"
-        )
-    contrary = np.flatnonzero(skeletons.valid & (joints.lengths != frames.astype(np.int64) * bodies))
-    if len(contrary):
-        n = int(contrary[0])
-        raise UserError(
-            f"sample {skeletons.sample_ids[n]}: {joints.lengths[n]} skeletons stored for {frames[n]} frames of "
-            f"{bodies[n]} bodies; rebuild the skeleton field"
-        )
-    return skeletons.valid & (frames > 0) & (bodies > 0)
-
-
-def _host_tensors(
-    labels: np.ndarray,
-    skeletons: Columns,
-    usable: np.ndarray,
-    rgb: FeatureMatrix | None,
-    text: FeatureMatrix | None,
-) -> dict[str, Tensor]:
-    """Everything a split holds, in host memory. Unusable samples hold no joints, so the flat store stays as it is."""
-    stored = skeletons["joints"]
-    flat = torch.empty((len(stored.flat) + 1, *stored.flat.shape[1:]), dtype=torch.float32)
-    flat[:-1] = torch.from_numpy(np.ascontiguousarray(stored.flat))
-    flat[-1] = 0  # the absent body, see `Recordings`
-    absent = np.zeros(int(usable.sum()), dtype=bool)
-    held = {
-        "flat": flat,
-        "starts": torch.from_numpy(stored.offsets[:-1][usable]),
-        "frames": torch.from_numpy(skeletons["frames"][usable].astype(np.int64)),
-        "bodies": torch.from_numpy(skeletons["bodies"][usable].astype(np.int64)),
-        "labels": torch.from_numpy(labels[usable].astype(np.int64)),
-        "rgb_valid": torch.from_numpy(rgb.valid[usable] if rgb else absent),
-        "text_valid": torch.from_numpy(text.valid[usable] if text else absent.copy()),
-    }
-    for name, matrix in (("rgb", rgb), ("text", text)):
-        if matrix is not None:
-            held[name] = torch.from_numpy(np.ascontiguousarray(matrix.values[usable]))
-    return held
+    if settings.strip_variant:
+        split.attach_strips(StripImages(cache.field("strip", settings.strip_variant), split.sample_ids))
+    return split

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from mmcl_cache.store import LAYOUTS, Cache, Column, Description, Row, SampleTable, create_cache
 
@@ -22,6 +24,13 @@ def skeleton_of(n: int) -> np.ndarray:
     rng = np.random.default_rng(n)
     frames, bodies = 5 + 3 * n, 1 + n % 2
     return (n + rng.uniform(0, 0.5, (frames, bodies, 25, 3))).astype(np.float32)
+
+
+def jpeg_of(n: int) -> np.ndarray:
+    """A strip of one grey, 20 · n."""
+    file = io.BytesIO()
+    Image.new("RGB", (48, 48), (20 * n,) * 3).save(file, "JPEG", quality=95)
+    return np.frombuffer(file.getvalue(), np.uint8)
 
 
 def make_table() -> SampleTable:
@@ -71,6 +80,11 @@ def make_cache(path: Path) -> Cache:
     one = Column("joints", "float32", (25, 3), ragged=True)
     write_field(cache, "skeleton", [one, Column("frames", "int32"), Column("bodies", "int32")], skeletons)
     write_field(cache, "rgb", [Column("logits", "float16", (10,)), Column("pooled", "float16", (0,))], images)
+    strips = [
+        Row(name, "absent", "no video") if n in NO_RGB else Row(name, "ok", "", {"jpeg": jpeg_of(n)})
+        for n, name in enumerate(sample_ids().tolist())
+    ]
+    write_field(cache, "strip", [Column("jpeg", "uint8", ragged=True)], strips)
     columns = [
         Column("tokens", "int32", (2, 6)),
         Column("token_count", "int32", (2,)),

@@ -9,12 +9,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from plain_clips import cut_clip, cut_ucla, turn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mmcl_train.data.clips import TRANSFORMS, ClipSettings, clip_settings, create_transform
 from mmcl_train.data.recordings import Recordings
 from mmcl_train.data.rotation import rotation_matrices
+from tests.mmcl_train.data.plain_clips import cut_clip, cut_ucla, turn
 
 GOLDEN = Path(__file__).resolve().parents[4] / "shared" / "golden"
 needs_golden = pytest.mark.skipif(

@@ -7,14 +7,23 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from plain_clips import cut_clip, plain_stream
-from small_cache import BAD_SKELETON, NO_RGB, SAMPLES, make_cache, sample_ids, skeleton_of, write_field
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mmcl_cache.store import Cache, Column, MissingFieldError, Row, UserError
 from mmcl_train.data.clips import ClipSettings
-from mmcl_train.data.resident import ResidentSplit, SplitSettings, choose_home, load_split
+from mmcl_train.data.placement import choose_home
+from mmcl_train.data.resident import ResidentSplit, SplitSettings, load_split
 from mmcl_train.data.streams import STREAMS
+from tests.mmcl_train.data.plain_clips import cut_clip, plain_stream
+from tests.mmcl_train.data.small_cache import (
+    BAD_SKELETON,
+    NO_RGB,
+    SAMPLES,
+    make_cache,
+    sample_ids,
+    skeleton_of,
+    write_field,
+)
 
 CLIP = ClipSettings(length=16)
 WHOLE = SplitSettings(clip=CLIP, text_variant="default", rgb_variant="default")

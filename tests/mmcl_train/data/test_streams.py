@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from plain_clips import plain_stream
 
 from mmcl_cache.store import LAYOUTS
 from mmcl_train.data.streams import STREAMS, apply_stream, find_ancestors, find_stream
+from tests.mmcl_train.data.plain_clips import plain_stream
 
 NTU = LAYOUTS["ntu25"]
 

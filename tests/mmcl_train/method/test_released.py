@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_task import load_values, make_task, released_batch, released_state
 
 from mmcl_train.backbones.published import PublishedKeyError, export_published, published_gradients
 from mmcl_train.method.published import METHOD_RULES, export_task, import_task, method_tensors
+from tests.mmcl_train.method.golden_task import load_values, make_task, released_batch, released_state
 
 TOLERANCE = 1e-6
 
