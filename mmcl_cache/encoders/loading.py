@@ -42,7 +42,7 @@ DTYPES: dict[str, torch.dtype] = {
 
 
 def find_model(model: str, asset: str) -> Path:
-    """The folder of a model: the embedded one, a local folder, or a snapshot of the hub (from the local copy when offline).
+    """The folder of a model: embedded, local, or a snapshot of the hub (its local copy when offline).
 
     Args:
         model: "embedded", a folder, or a hub id ("Salesforce/blip-vqa-base").

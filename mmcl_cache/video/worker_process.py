@@ -51,7 +51,9 @@ def serve_tasks(
                 pipe.send((*answer, *spent))
             except (BrokenPipeError, ConnectionError):
                 raise
-            except Exception as error:  # a value that cannot be pickled is the function's fault, not the pipe's
+            except (
+                Exception
+            ) as error:  # a value that cannot be pickled is the function's fault, not the pipe's
                 pipe.send(("error", describe_failure(error), *spent))
     except (EOFError, ConnectionError, BrokenPipeError):
         return

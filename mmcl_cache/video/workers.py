@@ -112,7 +112,9 @@ class TaskPool(Generic[T, R]):
         max_pending: int | None = None,
     ) -> None:
         if workers < 0 or deadline_s <= 0 or (max_pending is not None and max_pending < 1):
-            raise ValueError(f"workers {workers}, deadline {deadline_s} s, max_pending {max_pending}: out of range")
+            raise ValueError(
+                f"workers {workers}, deadline {deadline_s} s, max_pending {max_pending}: out of range"
+            )
         self._function = function
         self._deadline = deadline_s
         self._count = workers
@@ -329,4 +331,3 @@ class _Dispatch:
         else:
             seconds = time.monotonic() - worker.since
             self._results.put(Result(task.index, None, f"{reason}, tried {TRIES} times", seconds))
-

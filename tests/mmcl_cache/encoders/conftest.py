@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import (
     BertTokenizer,
     BlipConfig,
@@ -15,12 +16,23 @@ from transformers import (
     BlipForQuestionAnswering,
     BlipImageProcessor,
     BlipProcessor,
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    ConvNextConfig,
+    ConvNextForImageClassification,
+    ConvNextImageProcessor,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+    ResNetConfig,
+    ResNetForImageClassification,
 )
 
-WORDS = (
-    "[PAD] [UNK] [CLS] [SEP] [MASK] [DEC] [ENC] yes no whether the people are holding objects ? what object is held "
-    "please describe . bottle phone book ball none person a in hand one two".split()
-)
+TEXT = """[PAD] [UNK] [CLS] [SEP] [MASK] [DEC] [ENC] yes no whether the people are holding objects ?
+what object is held please describe . bottle phone book ball none person a in hand one two"""
+WORDS = TEXT.split()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -89,3 +101,91 @@ def blip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def caption_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_blip(tmp_path_factory.mktemp("caption"), BlipForConditionalGeneration)
+
+
+CHAT_WORDS = [*WORDS, "<image>", "<s>", "</s>", "<pad>", "USER", "ASSISTANT", ":"]
+CHAT_TEMPLATE = (
+    "{% for m in messages %}USER : {% for c in m['content'] %}{% if c['type'] == 'image' %}<image> "
+    "{% else %}{{ c['text'] }} {% endif %}{% endfor %}{% endfor %}{% if add_generation_prompt %}ASSISTANT :{% endif %}"
+)
+
+
+def save_llava(folder: Path, template: str | None = CHAT_TEMPLATE, seed: int = 0) -> Path:
+    """A LLaVA of a few thousand parameters whose answers end after different lengths."""
+    vocabulary = {word: number for number, word in enumerate(dict.fromkeys(CHAT_WORDS))}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace()])
+    backend.normalizer = normalizers.Lowercase()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="[UNK]",
+        additional_special_tokens=["<image>", "USER", "ASSISTANT"],
+        padding_side="right",
+    )
+    images = CLIPImageProcessor(size={"height": 16, "width": 16}, crop_size={"height": 16, "width": 16})
+    processor = LlavaProcessor(
+        images,
+        tokenizer,
+        patch_size=4,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=template,
+    )
+    vision = CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=16,
+        patch_size=4,
+        initializer_range=0.5,
+    )
+    text = LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=96,
+        bos_token_id=vocabulary["<s>"],
+        eos_token_id=vocabulary["</s>"],
+        pad_token_id=vocabulary["<pad>"],
+        initializer_range=0.4,
+    )
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_index=vocabulary["<image>"],
+        vision_feature_layer=-1,
+    )
+    torch.manual_seed(seed)
+    model = LlavaForConditionalGeneration(config).eval()
+    for linear in (model.model.multi_modal_projector.linear_1, model.model.multi_modal_projector.linear_2):
+        linear.weight.data.normal_(0, 0.4)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def llava_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_llava(tmp_path_factory.mktemp("llava"))
+
+
+def save_cnn(folder: Path, kind: str = "resnet") -> Path:
+    """A small image classifier with the processor its family has."""
+    torch.manual_seed(0)
+    if kind == "resnet":
+        config = ResNetConfig(
+            embedding_size=8, hidden_sizes=[8, 12], depths=[1, 1], layer_type="basic", num_labels=7
+        )
+        ResNetForImageClassification(config).eval().save_pretrained(folder)
+        ConvNextImageProcessor(size={"shortest_edge": 32}).save_pretrained(folder)
+    else:
+        config = ConvNextConfig(hidden_sizes=[8, 12, 16, 20], depths=[1, 1, 1, 1], num_labels=5)
+        ConvNextForImageClassification(config).eval().save_pretrained(folder)
+        ConvNextImageProcessor(size={"shortest_edge": 64}).save_pretrained(folder)
+    return folder

@@ -59,7 +59,9 @@ def test_one_joint_on_the_far_edge_gives_a_box_of_a_pixel() -> None:
     assert boxes == [Box(1919, 1079, 1920, 1080)]
 
 
-@given(st.lists(st.tuples(st.floats(-3e4, 3e4), st.floats(-3e4, 3e4)), min_size=1, max_size=12), st.floats(0, 3))
+@given(
+    st.lists(st.tuples(st.floats(-3e4, 3e4), st.floats(-3e4, 3e4)), min_size=1, max_size=12), st.floats(0, 3)
+)
 def test_boxes_always_lie_in_the_image_and_have_area(points: list[tuple[float, float]], slack: float) -> None:
     boxes = person_boxes(np.array(points)[None, None], [0], (320, 240), slack)
     for box in boxes or []:
@@ -85,8 +87,15 @@ def test_streams_that_cannot_be_timed_are_aligned_by_their_share() -> None:
     assert align_indices([0, 50, 99], 100, 30.0, 50, 30.0).tolist() == [0, 25, 49]
 
 
-@given(st.integers(1, 400), st.integers(1, 400), st.sampled_from([None, 15.0, 30.0]), st.sampled_from([None, 30.0]))
-def test_aligned_indices_exist(video: int, skeleton: int, video_fps: float | None, skeleton_fps: float | None) -> None:
+@given(
+    st.integers(1, 400),
+    st.integers(1, 400),
+    st.sampled_from([None, 15.0, 30.0]),
+    st.sampled_from([None, 30.0]),
+)
+def test_aligned_indices_exist(
+    video: int, skeleton: int, video_fps: float | None, skeleton_fps: float | None
+) -> None:
     found = align_indices(np.arange(video), video, video_fps, skeleton, skeleton_fps)
     assert found.min() >= 0 and found.max() < skeleton
     assert (np.diff(found) >= 0).all()

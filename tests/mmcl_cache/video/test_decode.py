@@ -69,7 +69,14 @@ def test_turned_video_comes_upright(corpus, decoder: str) -> None:
 
 def test_packets_are_left_out_only_where_that_is_proven(corpus) -> None:
     ways = {name: read_frames(path, five, "pyav").decoder for name, path in corpus.items()}
-    runs = {"mpeg4_plain.avi", "mpeg4_long_gop.avi", "mpeg4_plain.mp4", "mjpeg.avi", "odd.avi", "one_frame.avi"}
+    runs = {
+        "mpeg4_plain.avi",
+        "mpeg4_long_gop.avi",
+        "mpeg4_plain.mp4",
+        "mjpeg.avi",
+        "odd.avi",
+        "one_frame.avi",
+    }
     assert {name for name, way in ways.items() if way == "pyav-runs"} == runs
 
 
@@ -89,7 +96,9 @@ def damage(source: Path, target: Path, kind: str) -> Path:
 @pytest.mark.parametrize("decoder", BACKENDS)
 @pytest.mark.parametrize("kind", ["cut", "zeros", "noise"])
 @pytest.mark.parametrize("recipe", [r for r in RECIPES if r.count == COUNT], ids=lambda r: r.name)
-def test_damaged_files_give_the_right_frames_or_one_line(corpus, tmp_path, recipe, kind: str, decoder: str) -> None:
+def test_damaged_files_give_the_right_frames_or_one_line(
+    corpus, tmp_path, recipe, kind: str, decoder: str
+) -> None:
     """Right frames come only where no wanted frame needs the packets that were hit."""
     if recipe.name not in corpus:
         pytest.skip(f"this FFmpeg has no {recipe.codec} encoder")
