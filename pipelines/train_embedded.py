@@ -18,7 +18,7 @@ from pipelines.train_embedded_data import load_examples
 from pipelines.train_embedded_vqa import train_vqa
 
 ASSETS = Path(__file__).resolve().parent.parent / "mmcl_cache" / "assets"
-TRAIN_SEEDS, HELD_SEEDS = range(1001, 1061), range(2001, 2005)
+TRAIN_SEEDS, HELD_SEEDS = range(1001, 1046), range(2001, 2005)
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
         held = load_examples(options.work / "held.npz", HELD_SEEDS, options.workers)
         train = load_examples(options.work / "train.npz", TRAIN_SEEDS, options.workers)
         if options.only != "vqa":
-            train_cnn(train, held, steps=500, size=64, seed=options.seed, folder=options.assets / "cnn")
+            train_cnn(train, held, steps=400, size=64, seed=options.seed, folder=options.assets / "cnn")
         if options.only != "cnn":
             train_vqa(
                 train, held, steps=(300, 300), size=64, seed=options.seed, folder=options.assets / "vqa"

@@ -18,7 +18,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 from pipelines.train_embedded_batches import MEAN, STD, StripBatch, draw_batches, learning_rate, take_batch
 from pipelines.train_embedded_data import HEIGHTS, OBJECTS, SIZE, Examples
 
-WIDTHS = (24, 48, 96, 192)
+WIDTHS = (16, 32, 64, 128)
 MAP_STAGE = 3  # its output has GRID x GRID cells
 SCENES = tuple(f"{o}, hands {h}" for o in OBJECTS for h in HEIGHTS) + tuple(
     f"{o}, two people" for o in OBJECTS
@@ -34,7 +34,7 @@ def scene_of(batch: StripBatch) -> Tensor:
 def build_cnn() -> ResNetForImageClassification:
     """An untrained model; its random weights come from torch's global generator."""
     config = ResNetConfig(
-        embedding_size=24,
+        embedding_size=16,
         hidden_sizes=list(WIDTHS),
         depths=[1, 1, 1, 1],
         layer_type="basic",

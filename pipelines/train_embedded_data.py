@@ -1,7 +1,7 @@
 """Training strips for the embedded models: clips of other seeds than any demo's, with what is true of each.
 
-Only the frames of the strip are drawn, but one clip in five goes the whole way: all its frames into an MPEG-4 file and
-back. Boxes, tiles and JPEG are `mmcl_cache.video`'s own, so a training strip is what a build makes.
+Only the frames of the strip are drawn; those of one clip in five go into an MPEG-4 file and back, and so carry its
+marks. Boxes, tiles and JPEG are `mmcl_cache.video`'s own, so a training strip is what a build makes.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from mmcl_cache.video.decode import read_frames
 from mmcl_cache.video.frames import choose_frames
 from mmcl_cache.video.strip import decode_jpeg, encode_jpeg, make_strip
 
-SIZE = 240  # px, what both models see of a strip
-GRID = 15  # cells a side of the object map
+SIZE = 160  # px, what both models see of a strip
+GRID = 10  # cells a side of the object map
 TILES, TILE = 5, (96, 480)
 OBJECTS = ("nothing", *KINDS)
 PEOPLE = ("one", "two")
@@ -100,8 +100,8 @@ def _draw(clip: Clip, indices: np.ndarray) -> list[np.ndarray]:
 def _through_video(clip: Clip, indices: np.ndarray) -> list[np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.avi"
-        write_video(path, (render_frame(clip.stage, t) for t in range(clip.length)), FPS)
-        return list(read_frames(path, lambda _: indices).images)
+        write_video(path, (render_frame(clip.stage, int(t)) for t in indices), FPS)
+        return list(read_frames(path, np.arange).images)
 
 
 def _height(clip: Clip, indices: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ def _hold(kind: str, hands: str, length: int) -> tuple[Held, ...]:
 def _hand_to_head(rng: np.random.Generator, style: Style, length: int, goal: tuple[float, ...]) -> Pose:
     pose = sway_idly(rng, stand(length))
     weight = envelope(rng, length, style)
-    aim = np.asarray(goal) + rng.normal(0, 0.09, 3)
+    aim = np.asarray(goal) + rng.normal(0, 0.06, 3)
     bob = 0.03 * np.sin(style.phase + np.linspace(0, 8 * style.tempo, length))
     pose = move_hand(pose, style.hand, aim + bob[:, None] * np.array([0.2, 1.0, 0.3]), weight)
     return replace(pose, nod=pose.nod + rng.normal(-0.05, 0.12) * weight)
@@ -45,13 +45,13 @@ def _hand_to_head(rng: np.random.Generator, style: Style, length: int, goal: tup
 
 def _drink(rng: np.random.Generator, style: Style, length: int) -> Performance:
     return Performance(
-        (_hand_to_head(rng, style, length, (-0.20, 0.16, 0.36)),), _hold("bottle", style.hand, length)
+        (_hand_to_head(rng, style, length, (-0.22, 0.14, 0.38)),), _hold("bottle", style.hand, length)
     )
 
 
 def _call(rng: np.random.Generator, style: Style, length: int) -> Performance:
     return Performance(
-        (_hand_to_head(rng, style, length, (-0.06, 0.22, 0.24)),), _hold("phone", style.hand, length)
+        (_hand_to_head(rng, style, length, (-0.04, 0.24, 0.22)),), _hold("phone", style.hand, length)
     )
 
 
@@ -70,12 +70,12 @@ def _hands_before_chest(rng: np.random.Generator, style: Style, length: int, gap
 
 
 def _read(rng: np.random.Generator, style: Style, length: int) -> Performance:
-    return Performance((_hands_before_chest(rng, style, length, 0.34, -0.30),), _hold("book", "both", length))
+    return Performance((_hands_before_chest(rng, style, length, 0.42, -0.28),), _hold("book", "both", length))
 
 
 def _play(rng: np.random.Generator, style: Style, length: int) -> Performance:
     return Performance(
-        (_hands_before_chest(rng, style, length, 0.24, -0.34),), _hold("phone", "both", length)
+        (_hands_before_chest(rng, style, length, 0.22, -0.36),), _hold("phone", "both", length)
     )
 
 
@@ -85,7 +85,7 @@ def _swing_overhead(
     """One hand swings beside the head; direction 0 is sideways, pi/2 forwards. Pose and the swing's (T,) phase."""
     pose = sway_idly(rng, stand(length))
     weight = envelope(rng, length, style)
-    turn = direction + rng.normal(0, 0.4)
+    turn = direction + rng.normal(0, 0.3)
     cycle = style.phase + np.linspace(0, 2 * np.pi * rng.uniform(1.3, 2.6) * style.tempo, length)
     swing = 0.32 * style.amplitude * np.sin(cycle)[:, None]
     goal = np.array([0.22, 0.55, 0.28]) + rng.normal(0, 0.08, 3)
@@ -94,7 +94,7 @@ def _swing_overhead(
 
 
 def _throw(rng: np.random.Generator, style: Style, length: int) -> Performance:
-    pose, cycle = _swing_overhead(rng, style, length, 1.25)
+    pose, cycle = _swing_overhead(rng, style, length, 1.35)
     late = np.arange(length) > 0.6 * length
     forward = np.flatnonzero(late & (np.sin(cycle) > 0.6) & (np.cos(cycle) > 0))
     stop = int(forward[0]) if len(forward) and rng.random() < 0.6 else length  # else only a feint
@@ -102,13 +102,13 @@ def _throw(rng: np.random.Generator, style: Style, length: int) -> Performance:
 
 
 def _wave(rng: np.random.Generator, style: Style, length: int) -> Performance:
-    return Performance((_swing_overhead(rng, style, length, 0.4)[0],))
+    return Performance((_swing_overhead(rng, style, length, 0.2)[0],))
 
 
 def _stroll(rng: np.random.Generator, style: Style, length: int, carrying: bool) -> Pose:
     pose = sway_idly(rng, stand(length))
     pose = replace(pose, yaw=pose.yaw + rng.choice([-1.0, 1.0]) * rng.uniform(0.2, 1.0))
-    loose = float(rng.uniform(0.1, 0.75) if carrying else rng.uniform(0.35, 1.1))
+    loose = float(rng.uniform(0.05, 0.55) if carrying else rng.uniform(0.4, 1.1))
     other = float(rng.uniform(0.6, 1.2))
     pose = walk_in_place(pose, style, (loose, other) if style.hand == "left" else (other, loose))
     tilt = rng.normal(0.05, 0.035) if carrying else rng.normal(0, 0.035)
@@ -127,7 +127,7 @@ def _hands_up(rng: np.random.Generator, style: Style, length: int, gap: float) -
     pose = sway_idly(rng, stand(length))
     weight = envelope(rng, length, style)
     rest = np.array([-0.1, -0.35, 0.5]) + rng.normal(0, 0.08, 3)
-    goal = np.array([(gap + rng.normal(0, 0.14)) / 2 - 0.33, 0.82, 0.2]) + rng.normal(0, 0.05, 3)
+    goal = np.array([(gap + rng.normal(0, 0.11)) / 2 - 0.33, 0.82, 0.2]) + rng.normal(0, 0.05, 3)
     path = blend(rest, goal, weight)
     early = smooth(np.linspace(0, 1, length) / 0.12) if not style.started else np.ones(length)
     pose = move_hand(move_hand(pose, "left", path, early), "right", path, early)
@@ -135,11 +135,11 @@ def _hands_up(rng: np.random.Generator, style: Style, length: int, gap: float) -
 
 
 def _raise_ball(rng: np.random.Generator, style: Style, length: int) -> Performance:
-    return Performance((_hands_up(rng, style, length, 0.42),), _hold("ball", "both", length))
+    return Performance((_hands_up(rng, style, length, 0.38),), _hold("ball", "both", length))
 
 
 def _stretch(rng: np.random.Generator, style: Style, length: int) -> Performance:
-    return Performance((_hands_up(rng, style, length, 0.62),))
+    return Performance((_hands_up(rng, style, length, 0.74),))
 
 
 def _lean_down(rng: np.random.Generator, style: Style, length: int, reach: float) -> tuple[Pose, np.ndarray]:
@@ -161,13 +161,13 @@ def _lean_down(rng: np.random.Generator, style: Style, length: int, reach: float
 
 
 def _pick_up(rng: np.random.Generator, style: Style, length: int) -> Performance:
-    pose, weight = _lean_down(rng, style, length, 0.75)
+    pose, weight = _lean_down(rng, style, length, 0.85)
     taken = int(np.argmax(weight))
     return Performance((pose,), (Held("bag", (Grip(taken, length, 0, style.hand),)),))
 
 
 def _bow(rng: np.random.Generator, style: Style, length: int) -> Performance:
-    return Performance((_lean_down(rng, style, length, 0.25)[0],))
+    return Performance((_lean_down(rng, style, length, 0.1)[0],))
 
 
 def _clap(rng: np.random.Generator, style: Style, length: int) -> Performance:
@@ -221,11 +221,11 @@ def _two_reach(
 
 
 def _shake_hands(rng: np.random.Generator, style: Style, length: int) -> Performance:
-    return Performance(_two_reach(rng, style, length, 0.09)[:2])
+    return Performance(_two_reach(rng, style, length, 0.10)[:2])
 
 
 def _hand_over(rng: np.random.Generator, style: Style, length: int) -> Performance:
-    giver, taker, weight = _two_reach(rng, style, length, 0.035)
+    giver, taker, weight = _two_reach(rng, style, length, 0.02)
     reached = np.flatnonzero(weight > 0.98)
     change = int(reached[len(reached) // 2]) if len(reached) else int(np.argmax(weight))
     change = int(np.clip(change, 1, length - 1))

@@ -11,7 +11,7 @@ from mmcl_cache.demo.figure import JOINTS
 __all__ = ["Reading", "sense"]
 
 # Standard deviations in metres: per frame (white), slow drift, and a constant offset of the clip.
-WHITE, DRIFT, OFFSET = 0.010, 0.022, 0.015
+WHITE, DRIFT, OFFSET = 0.008, 0.016, 0.012
 LOOSE = {name: 2.0 for name in JOINTS if name[2:] in ("hand", "tip", "thumb")} | {
     name: 1.6 for name in JOINTS if name[2:] in ("wrist", "ankle", "foot")
 }
