@@ -45,7 +45,7 @@ class BlockGraphConv(nn.Module):
     with `unit` dividing every column by its length. The three products are one, and the 3·H 1×1
     convolutions one grouped convolution with a tap for each subset.
 
-    Source: BlockGCN (arXiv:2305.11468), section 3.
+    Source: BlockGCN (arXiv:2305.11468).
     """
 
     hops: Tensor

@@ -39,7 +39,7 @@ class DynamicGroupGraphConv(nn.Module):
 
     As released, one α and one β serve all groups: the first of K that are stored.
 
-    Source: DG-STGCN (arXiv:2210.05895), DG-GCN, section 3.2.
+    Source: DG-STGCN (arXiv:2210.05895), DG-GCN.
     """
 
     def __init__(self, in_channels: int, out_channels: int, adjacency: Tensor) -> None:

@@ -33,7 +33,7 @@ class ContextEncoder(nn.Module):
     Channels are squeezed to one, then time, then every joint's scalar is mixed into V² edges. The
     column of each joint has unit length. Every clip length has weights of its own.
 
-    Source: Dynamic GCN (arXiv:2007.14690), section 3.2.
+    Source: Dynamic GCN (arXiv:2007.14690), Contextual Encoding Network.
     """
 
     def __init__(self, in_channels: int, num_joints: int, clip_length: int) -> None:

@@ -30,7 +30,7 @@ PROTOTYPE_DROPOUT = 0.1
 class PrototypeReconstruction(nn.Module):
     """Each joint pair's graph vector as a softmax mixture of prototypes: (N, C, V, V) → (N, V·V).
 
-    Source: ProtoGCN (arXiv:2411.18941), Prototype Reconstruction Network, section 3.3.
+    Source: ProtoGCN (arXiv:2411.18941), Prototype Reconstruction Network.
     """
 
     def __init__(self, channels: int, num_prototypes: int = NUM_PROTOTYPES) -> None:
@@ -51,7 +51,7 @@ class PrototypeReconstruction(nn.Module):
 class ProtoGCN(Backbone):
     """ProtoGCN, ten blocks of 96, 192 and 384 channels.
 
-    Source: Liu, Liu, Ding, CVPR 2025 (arXiv:2411.18941).
+    Source: Liu, Liu, Ren, Wang, Wang, Sun, CVPR 2025 (arXiv:2411.18941).
     """
 
     publication = "ProtoGCN (CVPR 2025, arXiv:2411.18941)"

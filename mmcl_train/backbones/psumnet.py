@@ -1,7 +1,7 @@
 """PSUMNet: all four input streams at once, one network for each part of the body.
 
 The blocks are CTR-GCN's. A model is one part (body, hands or legs); the publication trains the three
-apart and adds their scores, weighted 2.2, 1.5 and 0.7 on NTU-120 X-Sub (fitted on its test scores).
+apart and adds their scores, weighted 2.2, 1.5 and 0.7 on NTU-120 X-Sub.
 """
 
 from __future__ import annotations
