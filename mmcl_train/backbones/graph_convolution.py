@@ -35,8 +35,11 @@ def aggregate_then_mix(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tenso
     return F.conv2d(aggregated, kernel, bias, dilation=(1, num_out))
 
 
-def mix_then_aggregate(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Σ_k (W_k x + b_k) A_k: channels first, for convolutions whose bias travels over the graph.
+def subset_convolution(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Σ_k (W_k x + b_k) A_k, one convolution to K·C' channels whose bias travels over the graph too.
+
+    Joints first here as well: what b_k becomes on its way, Σ_k b_k (Σ_v A_k[v, w]), does not depend on x
+    and is added at the end.
 
     Args:
         x: (N, C, T, V).
@@ -48,5 +51,8 @@ def mix_then_aggregate(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tenso
         (N, C', T, W).
     """
     subsets = adjacency.shape[0]
-    mixed = F.conv2d(x, weight, bias).unflatten(1, (subsets, -1))  # (N, K, C', T, V)
-    return (mixed.flatten(2, 3) @ adjacency).sum(dim=1).unflatten(1, (-1, x.shape[2]))
+    mixed = aggregate_then_mix(x, adjacency, weight.view(subsets, -1, x.shape[1]))
+    if bias is None:
+        return mixed
+    arrived = bias.view(subsets, -1).T @ adjacency.sum(dim=1)  # (C', W)
+    return mixed + arrived.unsqueeze(1)

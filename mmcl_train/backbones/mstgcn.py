@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mmcl_cache.store import Layout
 from mmcl_train.backbones.base import Backbone, BodyNorm, pool_bodies, scale_channels
 from mmcl_train.backbones.blocks import FRAME_RULES
-from mmcl_train.backbones.graph_convolution import mix_then_aggregate
+from mmcl_train.backbones.graph_convolution import subset_convolution
 from mmcl_train.backbones.initialise import init_conv_fan_out
 from mmcl_train.backbones.published import KeyRule, rules
 from mmcl_train.backbones.temporal import TemporalConv, norm_rules, temporal_rules
@@ -36,7 +36,7 @@ class PartGraphConv(nn.Module):
     def forward(self, x: Tensor, skeleton: Tensor) -> Tensor:
         """(N, C, T, V) and (K, V, V) → (N, C', T, V)."""
         graphs = skeleton + self.graphs
-        return self.norm(mix_then_aggregate(x, graphs, self.mix.weight, self.mix.bias))
+        return self.norm(subset_convolution(x, graphs, self.mix.weight, self.mix.bias))
 
 
 class HierarchicalGraphConv(nn.Module):

@@ -111,14 +111,18 @@ class TimeShiftConv(nn.Module):
         super().__init__()
         self.norm_in = nn.BatchNorm2d(channels)
         self.shift_in = TimeShift(channels)
-        self.mix = nn.Conv2d(channels, channels, 1)
+        self.mix = nn.Linear(channels, channels)
         self.shift_out = TimeShift(channels, stride)
         self.norm_out = nn.BatchNorm2d(channels)
         nn.init.kaiming_normal_(self.mix.weight, mode="fan_out")
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, V) → (N, C, ceil(T / stride), V)."""
-        y = F.relu(self.mix(self.shift_in(self.norm_in(x))), inplace=True)
+        # Between the shifts memory is (C, N, T, V), as `grid_sample` writes and reads it: the 1×1
+        # convolution is one matrix product there, and no copy is made.
+        y = self.shift_in(self.norm_in(x)).transpose(0, 1)
+        mixed = torch.addmm(self.mix.bias.unsqueeze(1), self.mix.weight, y.flatten(1))
+        y = F.relu(mixed, inplace=True).unflatten(1, y.shape[1:]).transpose(0, 1)
         return self.norm_out(self.shift_out(y))
 
 

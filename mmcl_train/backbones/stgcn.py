@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmcl_cache.store import Layout
 from mmcl_train.backbones.base import Backbone, BodyNorm, create_linear, pool_bodies, scale_channels
-from mmcl_train.backbones.graph_convolution import mix_then_aggregate
+from mmcl_train.backbones.graph_convolution import subset_convolution
 from mmcl_train.backbones.published import KeyRule, rules
 from mmcl_train.backbones.temporal import TemporalConv, norm_rules
 from mmcl_train.graphs.adjacency import Matrix, hop_distances, normalise_columns
@@ -61,7 +61,7 @@ class SpatialTemporalBlock(nn.Module):
     def forward(self, x: Tensor, partitions: Tensor) -> Tensor:
         """(N, C, T, V) and the graph (K, V, V) → (N, C', ceil(T / stride), V)."""
         graph = partitions * self.edge_importance
-        y = mix_then_aggregate(x, graph, self.spatial.weight, self.spatial.bias)
+        y = subset_convolution(x, graph, self.spatial.weight, self.spatial.bias)
         y = self.temporal(F.relu(self.norm(y), inplace=True))
         return F.relu(y if self.residual is None else y + self.residual(x))
 
