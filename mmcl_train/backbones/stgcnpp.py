@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmcl_cache.store import Layout
 from mmcl_train.backbones.base import Backbone, BodyNorm, pool_bodies
-from mmcl_train.backbones.graph_convolution import aggregate_then_mix
+from mmcl_train.backbones.graph_convolution import subset_convolution
 from mmcl_train.backbones.multibranch import (
     MULTIBRANCH_RULES,
     Stage,
@@ -36,13 +36,7 @@ class LearnedGraphConv(nn.Module):
         self.down = create_down(in_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        subsets = self.adjacency.shape[0]
-        weight = self.conv.weight.reshape(subsets, -1, x.shape[1])  # (K, C', C)
-        assert self.conv.bias is not None
-        bias = self.conv.bias.reshape(subsets, -1)  # (K, C')
-        # Published with the channels first, so the bias travels too: joint w gets Σ_k b_k Σ_v A_k[v, w].
-        travelled = bias.T @ self.adjacency.sum(dim=1)  # (C', V)
-        y = aggregate_then_mix(x, self.adjacency, weight) + travelled[:, None, :]
+        y = subset_convolution(x, self.adjacency, self.conv.weight, self.conv.bias)
         return F.relu(self.norm(y) + (x if self.down is None else self.down(x)))
 
 
