@@ -34,6 +34,10 @@ _SETTINGS_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 _IGNORED_FILES = frozenset(
     {"README.txt", "requirements.txt", "trainer_state.json", "training_args.json", "LICENSE.txt"}
 )
+# Packages that some models' processors and tokenizers ask for.
+_OPTIONAL = re.compile(
+    r"(torchvision|sentencepiece|protobuf|timm|tiktoken|num2words|torchcodec)", re.IGNORECASE
+)
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -220,16 +224,24 @@ def _guard(folder: Path, load: Callable[[], T]) -> T:
         return load()
     except ModelError:
         raise
-    except ImportError as error:
-        needs = re.search(
-            r"(torchvision|sentencepiece|protobuf|timm|tiktoken|num2words|torchcodec)", str(error), re.I
-        )
-        name = needs.group(1).lower() if needs else None
-        what = f"needs {name}: pip install {name}" if name else _first_line(error)
-        raise ModelError(f"{folder}: its files {what}") from error
     except torch.OutOfMemoryError as error:
         raise ModelError(f"{folder}: does not fit into memory") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+    except (
+        ImportError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
+        needed = _OPTIONAL.search(str(error))
+        if needed and (isinstance(error, ImportError) or "require" in str(error)):
+            name = needed.group(1).lower()
+            raise ModelError(
+                f"{folder}: this model needs {name}, which is not installed: pip install {name}"
+            ) from error
         if "trust_remote_code" in str(error):
             raise ModelError(
                 f"{folder}: would run Python code of its own, which is never done here"

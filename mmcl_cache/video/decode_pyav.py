@@ -26,8 +26,13 @@ from mmcl_cache.video.decode_stream import (
 Chosen = tuple[dict[int, np.ndarray], np.ndarray, int]
 
 
-def read_pyav(path: Path, choose: Callable[[int], np.ndarray]) -> tuple[Chosen, StreamFacts, str]:
+def read_pyav(
+    path: Path, choose: Callable[[int], np.ndarray], allow_runs: bool = True
+) -> tuple[Chosen, StreamFacts, str]:
     """Read the chosen frames of one file.
+
+    Args:
+        allow_runs: leave packets out where that is proven right; False decodes in sequence (to compare).
 
     Returns:
         ((images by index, indices in the order chosen, number of frames), facts, how: ``runs`` or ``sequential``).
@@ -38,7 +43,7 @@ def read_pyav(path: Path, choose: Callable[[int], np.ndarray]) -> tuple[Chosen, 
     container, stream = open_video(path)
     try:
         facts, packets = inspect_stream(path, container, stream)
-        if facts.independent and packets is not None:
+        if allow_runs and facts.independent and packets is not None:
             indices = check_indices(choose(facts.num_packets), facts.num_packets)
             images = _decode_runs(path, choose_decoder(stream, packets), packets, facts.keyframes, indices)
             if images is not None:

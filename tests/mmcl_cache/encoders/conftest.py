@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import (
+    AutoProcessor,
     BertTokenizer,
     BlipConfig,
     BlipForConditionalGeneration,
@@ -24,6 +25,10 @@ from transformers import (
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
+    LlavaNextConfig,
+    LlavaNextForConditionalGeneration,
+    LlavaNextImageProcessorPil,
+    LlavaNextProcessor,
     LlavaProcessor,
     PreTrainedTokenizerFast,
     ResNetConfig,
@@ -167,6 +172,35 @@ def save_llava(folder: Path, template: str | None = CHAT_TEMPLATE, seed: int = 0
         linear.weight.data.normal_(0, 0.4)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+    return folder
+
+
+def save_llava_next(folder: Path) -> Path:
+    """A LLaVA-NeXT of the same parts: an image becomes several tiles, how many depends on its shape."""
+    save_llava(folder)
+    plain, parts = AutoProcessor.from_pretrained(folder), LlavaConfig.from_pretrained(folder)
+    grid = [[16, 32], [32, 16], [32, 32]]
+    images = LlavaNextImageProcessorPil(
+        size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}, image_grid_pinpoints=grid
+    )
+    parts.text_config.max_position_embeddings = 512
+    config = LlavaNextConfig(
+        vision_config=parts.vision_config,
+        text_config=parts.text_config,
+        image_token_index=parts.image_token_index,
+        vision_feature_layer=-1,
+        image_grid_pinpoints=grid,
+    )
+    torch.manual_seed(1)
+    LlavaNextForConditionalGeneration(config).eval().save_pretrained(folder)
+    LlavaNextProcessor(
+        images,
+        plain.tokenizer,
+        patch_size=4,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=CHAT_TEMPLATE,
+    ).save_pretrained(folder)
     return folder
 
 

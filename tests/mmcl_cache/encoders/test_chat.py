@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoImageProcessor, AutoProcessor, LlavaForConditionalGeneration
+from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
 
 from mmcl_cache.encoders import chat, open_text_encoder
 from mmcl_cache.errors import ModelError
 
-from .conftest import make_images, save_llava
+from .conftest import make_images, save_llava, save_llava_next
 
 QUESTIONS = ("whether the people are holding objects?", "what object is held?")
 
@@ -25,7 +25,7 @@ def open_chat(folder: Path, questions=QUESTIONS, **options):
 
 
 def generate(folder: Path, prompt: str, images) -> list[list[int]]:
-    model = LlavaForConditionalGeneration.from_pretrained(folder).eval()
+    model = AutoModelForImageTextToText.from_pretrained(folder).eval()
     processor = AutoProcessor.from_pretrained(folder)
     processor.image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     answers = []
@@ -100,6 +100,17 @@ def test_padding_on_the_left_changes_no_answer(llava_folder: Path) -> None:
         assert np.array_equal(one["tokens"], other["tokens"])
 
 
+def test_images_of_other_sizes_in_one_batch_change_no_answer_of_llava_next(tmp_path: Path) -> None:
+    """Its prompts are as long as the image has tiles: both the prompts and the tiles of a batch are padded."""
+    folder, images = save_llava_next(tmp_path), [*make_images(3), *make_images(2, (64, 30))]
+    encoder = open_chat(folder)
+    rows = encoder.encode(images)
+    for number, prompt in enumerate(encoder.settings["prompts"]):
+        assert answers_of(rows, number) == generate(folder, prompt, images)
+    lengths = {len(encoder._encode_prompts(image.size)[0]["input_ids"]) for image in images}
+    assert len(lengths) == 2
+
+
 def test_a_processor_without_chat_template_gets_a_plain_prompt(tmp_path: Path) -> None:
     encoder = open_chat(save_llava(tmp_path, template=None), [QUESTIONS[1]])
     assert encoder.settings["prompts"] == ["USER: <image>\nwhat object is held? ASSISTANT:"]
@@ -150,14 +161,23 @@ def test_a_text_model_is_refused(tmp_path: Path) -> None:
         open_chat(tmp_path)
 
 
-def test_a_processor_that_needs_what_is_not_installed_names_it(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ImportError("\nQwen2VLVideoProcessor requires the Torchvision library but it was not found\n"),
+        ValueError(
+            "some/model requires `torchvision` to be installed. Please install `torchvision` and try again."
+        ),
+    ],
+)
+def test_a_processor_that_needs_what_is_not_installed_names_it(tmp_path: Path, monkeypatch, failure) -> None:
     folder = save_llava(tmp_path)
 
     def refuse(*args: object, **options: object) -> None:
-        raise ImportError("\nQwen2VLVideoProcessor requires the Torchvision library but it was not found\n")
+        raise failure
 
     monkeypatch.setattr("mmcl_cache.encoders.loading.transformers.AutoProcessor.from_pretrained", refuse)
-    with pytest.raises(ModelError, match="needs torchvision: pip install torchvision"):
+    with pytest.raises(ModelError, match="needs torchvision, which is not installed: pip install"):
         open_chat(folder)
 
 
