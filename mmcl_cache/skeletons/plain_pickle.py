@@ -7,11 +7,13 @@ made from the notes afterwards, with shape, type and size checked.
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
+import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,11 +66,11 @@ class _NumpyArray:
         data = self.data.encode("latin-1") if isinstance(self.data, str) else self.data
         if not isinstance(shape, tuple) or not all(type(length) is int and length >= 0 for length in shape):
             raise pickle.UnpicklingError(f"an array of shape {shape!r}")
-        if not isinstance(data, bytes | bytearray) or len(data) != math.prod(shape) * dtype.itemsize:
+        if not isinstance(data, bytes) or len(data) != math.prod(shape) * dtype.itemsize:
             raise pickle.UnpicklingError(f"an array of shape {shape} with other bytes than its shape needs")
-        flat = np.frombuffer(bytes(data), dtype=dtype)
-        array = flat.reshape(shape, order="F" if self.column_major else "C")
-        return array.astype(dtype.newbyteorder("="))
+        # Views, not copies: many arrays of the same bytes need the memory of one.
+        array = np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if self.column_major else "C")
+        return array.astype(dtype.newbyteorder("="), copy=False)
 
 
 class _NumpyScalar:
@@ -100,6 +102,11 @@ def _encode(text: Any, encoding: Any = "latin1") -> bytes:
     return text.encode("latin-1")
 
 
+def _no_bytes() -> bytes:
+    """Stands for `bytes`, by which protocol 2 writes those of length 0."""
+    return b""
+
+
 class _Name:
     """What a pickle gets for a name: something to call, and nothing it could change.
 
@@ -122,6 +129,7 @@ _NAMES = {
     ("numpy", "ndarray"): _Name(_NumpyArray),
     ("numpy", "dtype"): _Name(_NumpyType),
     ("_codecs", "encode"): _Name(_encode),
+    ("__builtin__", "bytes"): _Name(_no_bytes),
 }
 # numpy 2 put its inner modules below `numpy._core`.
 for _core in ("numpy.core", "numpy._core"):
@@ -130,7 +138,35 @@ for _core in ("numpy.core", "numpy._core"):
     _NAMES[f"{_core}.numeric", "_frombuffer"] = _Name(_from_buffer)
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class _Bounded:
+    """A stream that refuses to be asked for more than it has left, before memory is taken for it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        at = stream.tell()
+        self._left = stream.seek(0, io.SEEK_END) - at
+        stream.seek(at)
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= self._left:
+            raise EOFError("cut short")
+        self._left -= size
+        return self._stream.read(size)
+
+    def readline(self) -> bytes:
+        line = self._stream.readline()
+        self._left -= len(line)
+        return line
+
+
+class _PlainUnpickler(pickle._Unpickler):
+    """The standard library's unpickler in Python: its C twin takes gigabytes for a damaged memo number.
+
+    Of its operations only the one that makes room before it reads is replaced.
+    """
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
+
     def find_class(self, module: str, name: str, /) -> Any:
         try:
             return _NAMES[module, name]
@@ -138,6 +174,12 @@ class _PlainUnpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(
                 f"it names {module}.{name}; only numpy arrays and plain containers are read"
             ) from None
+
+    def load_bytearray(self) -> None:
+        (size,) = struct.unpack("<Q", self.read(8))  # type: ignore[attr-defined]
+        self.append(self.read(size))  # type: ignore[attr-defined]
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray
 
 
 def read_plain_pickle(path: Path) -> Any:
@@ -165,6 +207,7 @@ def read_plain_pickle(path: Path) -> Any:
         OverflowError,
         MemoryError,
         RecursionError,
+        struct.error,
     ) as error:
         raise SourceError(
             f"{path}: not a readable pickle ({type(error).__name__}: {error}); get it again"
@@ -177,7 +220,7 @@ def load_plain_pickle(stream: IO[bytes]) -> Any:
     Raises:
         pickle.UnpicklingError: it holds anything but plain data; or what the unpickler raises on damage.
     """
-    return _build(_PlainUnpickler(stream).load(), {}, 0)
+    return _build(_PlainUnpickler(_Bounded(stream)).load(), {}, 0)
 
 
 def _build(value: Any, built: dict[int, Any], depth: int) -> Any:

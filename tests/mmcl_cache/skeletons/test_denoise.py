@@ -11,7 +11,9 @@ from mmcl_cache.skeletons.denoise import centre_on_first, denoise_ntu, select_pe
 from mmcl_cache.skeletons.ntu import read_ntu_skeleton
 
 
-def make_bodies(spans: list[tuple[int, int]], frames: int = 60, motion: tuple[float, ...] = (), wide: int = -1) -> Bodies:
+def make_bodies(
+    spans: list[tuple[int, int]], frames: int = 60, motion: tuple[float, ...] = (), wide: int = -1
+) -> Bodies:
     """Bodies m in frames spans[m] (end excluded), upright, jittering by motion[m] metres; body `wide` lies down."""
     rng = np.random.default_rng(0)
     joints = np.zeros((frames, len(spans), 25, 3), np.float32)

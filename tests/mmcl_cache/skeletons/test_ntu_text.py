@@ -70,7 +70,10 @@ def test_text_cut_between_lines_names_file_frame_and_what_was_expected(lines: in
 
 def test_text_cut_inside_a_line_names_the_joint():
     text = make_text([[FIRST]])
-    with pytest.raises(SampleError, match=r"cut short at frame 0 of 1, body 0 \(line 29\): expected the 12 values of joint 25"):
+    with pytest.raises(
+        SampleError,
+        match=r"cut short at frame 0 of 1, body 0 \(line 29\): expected the 12 values of joint 25",
+    ):
         parse(text[:-20])
 
 
@@ -89,9 +92,18 @@ def test_text_cut_inside_a_line_names_the_joint():
         (change_line(make_text([[FIRST]]), 4, "24"), "expected the joint count 25, found '24'"),
         (change_line(make_text([[FIRST]]), 3, "1 2"), "expected the 10 values of a body"),
         (change_line(make_text([[FIRST]]), 7, "1 2 3"), "expected the 12 values of joint 3 of 25"),
-        (change_line(make_text([[FIRST]]), 7, "x" + " 1" * 11), "frame 0, joint 3 of 25: 'x' is not a number"),
-        (change_line(make_text([[FIRST]]), 7, "nan" + " 1" * 11), "frame 0: joint value nan is not a finite number"),
-        (change_line(make_text([[FIRST], [FIRST]]), 35, "1e9" + " 1" * 11), r"frame 1: joint value 1e\+09 lies beyond"),
+        (
+            change_line(make_text([[FIRST]]), 7, "x" + " 1" * 11),
+            "frame 0, joint 3 of 25: 'x' is not a number",
+        ),
+        (
+            change_line(make_text([[FIRST]]), 7, "nan" + " 1" * 11),
+            "frame 0: joint value nan is not a finite number",
+        ),
+        (
+            change_line(make_text([[FIRST], [FIRST]]), 35, "1e9" + " 1" * 11),
+            r"frame 1: joint value 1e\+09 lies beyond",
+        ),
     ],
 )
 def test_bad_text_is_one_clear_line(text: str, message: str):
@@ -111,7 +123,9 @@ def test_whatever_happens_to_a_file_only_sample_errors_come_out(data: st.DataObj
     damaged = bytearray(make_text([[FIRST], [FIRST, SECOND]], seed=1).encode())
     for _ in range(data.draw(st.integers(0, 4))):
         at = data.draw(st.integers(0, max(len(damaged) - 1, 0)))
-        piece = data.draw(st.sampled_from([b"", b" ", b"\n", b"-", b"9" * 12, b"e", b"\x00", b"\xff", b"nan", b"1e400"]))
+        piece = data.draw(
+            st.sampled_from([b"", b" ", b"\n", b"-", b"9" * 12, b"e", b"\x00", b"\xff", b"nan", b"1e400"])
+        )
         damaged[at : at + data.draw(st.sampled_from([0, 1, 2, 3000]))] = piece
     try:
         bodies = parse_ntu_skeleton(bytes(damaged), HERE)
@@ -129,7 +143,9 @@ def test_any_bytes_give_only_sample_errors(content: bytes):
 
 def test_real_files_have_the_bodies_counted_by_hand(shared: Path):
     folder = shared / "data/ntu/nturgb+d_skeletons"
-    shapes = {path.stem: read_ntu_skeleton(path).present.sum(axis=0).tolist() for path in sorted(folder.iterdir())}
+    shapes = {
+        path.stem: read_ntu_skeleton(path).present.sum(axis=0).tolist() for path in sorted(folder.iterdir())
+    }
     assert shapes == {
         "S001C001P001R001A001": [103],
         "S002C001P003R001A003": [100],

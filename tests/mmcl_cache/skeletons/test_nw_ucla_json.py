@@ -44,7 +44,7 @@ def test_bad_content_is_one_clear_line(tmp_path: Path, changes: dict[str, Any], 
 def test_cut_or_other_json_is_a_sample_error(tmp_path: Path, text: str):
     path = tmp_path / "a01_s01_e00_v01.json"
     path.write_text(text)
-    with pytest.raises(SampleError, match="a01_s01_e00_v01.json"):
+    with pytest.raises(SampleError, match="a01_s01_e00_v01"):
         read_nw_ucla(path)
 
 
