@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
 from mmcl_cache.errors import UserError
 
 
-def serve_tasks(
-    pipe: Connection,
-    function: Callable[[Any], Any],
-    initializer: Callable[..., None] | None,
-    initargs: tuple[Any, ...],
-    own_limit: float,
-) -> None:
+def serve_tasks(descriptor: int) -> None:
     """Answer tasks until the pipe closes, which it also does when the parent dies.
 
+    The first message is (function, initializer or None, its arguments, own limit); every other one is a task.
     Messages back: ("ready" | "unfit" | "value" | "error", value or text, seconds, CPU seconds).
 
+    The own limit is the seconds after which the process ends itself in the middle of a task. The parent kills it
+    long before; the alarm is for a worker that hangs when its parent is gone. It has no handler, so the kernel
+    acts on it even where a library holds the interpreter lock.
+
     Args:
-        own_limit: seconds after which the process ends itself in the middle of a task. The parent kills it long
-            before; the alarm is for a worker that hangs when its parent is gone. It has no handler, so the
-            kernel acts on it even where a library holds the interpreter lock.
+        descriptor: of this end of the pipe.
     """
+    pipe: Connection = Connection(descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     try:
         try:
+            function, initializer, initargs, own_limit = pipe.recv()
             if initializer is not None:
                 initializer(*initargs)
+        except (EOFError, ConnectionError):
+            raise
         except Exception as error:
             pipe.send(("unfit", describe_failure(error), 0.0, 0.0))
             return

@@ -8,26 +8,32 @@ process were killed while holding it.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
+import json
+import pickle
 import queue
-import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection, Pipe, wait
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from mmcl_cache.errors import UserError
-from mmcl_cache.video.worker_process import describe_failure, serve_tasks
+from mmcl_cache.video.worker_process import describe_failure
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 START_SECONDS = 120.0
 MAX_FAILED_STARTS = 3
+_CHILD = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[2]); "
+    "from mmcl_cache.video.worker_process import serve_tasks; serve_tasks(int(sys.argv[1]))"
+)
 TRIES = 2
 
 
@@ -50,21 +56,26 @@ class _Task:
 
 
 class _Worker:
-    """A spawned process, its pipe, and what it is doing."""
+    """A process, its pipe, and what it is doing.
 
-    def __init__(self, setup: tuple[Any, ...]) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe: Connection
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve_tasks, args=(theirs, *setup), daemon=True)
-        # A new process inherits the mask: Ctrl-C in a terminal reaches the whole group, and must not hit a
-        # worker before it has come to the line that ignores it.
-        previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    It is a plain ``python -c`` and not a ``multiprocessing.Process``: that one runs the caller's main module
+    again in every child, which would load torch into every decoder, and fork bombs scripts without a guard.
+    """
+
+    def __init__(self, setup: bytes) -> None:
+        self.pipe, theirs = Pipe()
         try:
-            self.process.start()
+            # A session of its own keeps Ctrl-C in a terminal, which reaches the whole group, away from it.
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _CHILD, str(theirs.fileno()), json.dumps(sys.path)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, previous)
-        theirs.close()
+            theirs.close()
+        with contextlib.suppress(BrokenPipeError, ConnectionError):
+            self.pipe.send_bytes(setup)
         self.ready = False
         self.task: _Task | None = None
         self.since = time.monotonic()
@@ -72,34 +83,35 @@ class _Worker:
     def kill(self) -> str:
         """End it whatever it does; how it ended, in words."""
         self.process.kill()
-        self.process.join()
+        code = self.process.wait()
         self.pipe.close()
-        code = self.process.exitcode or 0
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def dismiss(self) -> None:
         """End it kindly: it leaves when its pipe closes."""
         self.pipe.close()
-        self.process.join(1.0)
-        if self.process.is_alive():
+        try:
+            self.process.wait(1.0)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.join()
+            self.process.wait()
 
 
 class TaskPool(Generic[T, R]):
-    """Runs a function over tasks in spawned processes; to be used as a context manager.
+    """Runs a function over tasks in processes of its own; to be used as a context manager.
 
     Args:
-        function: module-level, one task → its value. What it raises becomes that task's error, and it is not
-            tried again: the same input would raise again.
+        function: picklable and from a module that can be imported (not the main script), one task → its value.
+            What it raises becomes that task's error, and it is not tried again: the same input would raise again.
         workers: processes; 0 runs in this one, without deadlines.
         deadline_s: a task that takes longer is stopped with its process and tried once more, as is one whose
             process dies.
-        initializer, initargs: module-level, called once in every worker before its first task.
+        initializer, initargs: as function, called once in every worker before its first task.
         max_pending: tasks taken from the iterable and not yet handed back; None: 4 a worker. Bounds the memory.
 
     Raises:
         ValueError: workers < 0, deadline_s ≤ 0, or max_pending < 1.
+        pickle.PicklingError, AttributeError: the function or an argument cannot travel to a process.
     """
 
     def __init__(
@@ -118,7 +130,7 @@ class TaskPool(Generic[T, R]):
         self._function = function
         self._deadline = deadline_s
         self._count = workers
-        self._setup = (function, initializer, initargs, 2 * deadline_s + 60)
+        self._setup = pickle.dumps((function, initializer, initargs, 2 * deadline_s + 60)) if workers else b""
         self._initializer, self._initargs = initializer, initargs
         self._max_pending = max(4 * workers, 1) if max_pending is None else max_pending
         self._workers: list[_Worker] = []
@@ -173,7 +185,7 @@ class TaskPool(Generic[T, R]):
 
     def _run_in_workers(self, tasks: Iterable[T], ordered: bool) -> Iterator[Result[R]]:
         results: queue.SimpleQueue[Result[R] | BaseException | None] = queue.SimpleQueue()
-        bell, bell_button = multiprocessing.get_context("spawn").Pipe(duplex=False)
+        bell, bell_button = Pipe(duplex=False)
         stop = threading.Event()
         taken = [0]  # results the caller has; written here, read by the thread
 

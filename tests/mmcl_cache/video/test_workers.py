@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -151,6 +152,25 @@ def test_workers_leave_when_their_parent_is_killed() -> None:
     while is_alive(worker) and time.monotonic() < end:
         time.sleep(0.05)
     assert not is_alive(worker)
+
+
+def test_a_function_that_no_module_holds_is_refused_at_once() -> None:
+    def hidden(task: int) -> int:
+        return task
+
+    with pytest.raises((AttributeError, pickle.PicklingError), match="hidden"):
+        TaskPool(hidden, 1, 20.0)
+
+
+def test_workers_do_not_run_the_main_script_again(tmp_path: Path) -> None:
+    script = tmp_path / "main.py"
+    script.write_text(
+        f"import sys; sys.path[:0] = {[str(Path(__file__).parents[3]), str(Path(__file__).parent)]!r}\n"
+        "print('main runs', flush=True)\nimport test_workers as t\n"
+        "with t.TaskPool(t.count, 1, 30.0) as pool:\n    print([r.value for r in pool.run([3])])\n"
+    )
+    shown = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True).stdout
+    assert shown.split("\n")[:2] == ["main runs", "[9]"]
 
 
 def is_alive(pid: int) -> bool:
