@@ -59,9 +59,9 @@ def _scan(source: Path, options: ScanOptions, size: int) -> Dataset:
     skeletons, videos, strange = find_files(source)
     if video == "none":
         videos = {}
-    recorded, missing = set(ntu_ids.all_ids(size)), ntu_ids.missing_ids()
     found = skeletons.keys() | videos.keys()
-    kept = sorted((found & recorded) - missing)
+    recorded = {i for i in found if ntu_ids.is_recorded(_numbers(i), size)}
+    kept = sorted(recorded - ntu_ids.missing_ids())
     if not kept and found:
         what = some_names(list(found))
         raise SourceError(
@@ -76,7 +76,7 @@ def _scan(source: Path, options: ScanOptions, size: int) -> Dataset:
         protocol: {i: ntu_ids.split_of(_numbers(i), protocol, size) for i in kept}
         for protocol in ntu_ids.PROTOCOLS[size]
     }
-    notes = _describe(found, strange, size, len(kept))
+    notes = _describe(found, recorded, strange, size)
     return Dataset(
         name=name,
         classes=ntu_ids.class_names(size),
@@ -144,14 +144,13 @@ def _sample(sample_id: str, videos: dict[str, Path], skeletons: dict[str, Path])
     )
 
 
-def _describe(found: set[str], strange: list[str], size: int, kept: int) -> list[str]:
+def _describe(found: set[str], recorded: set[str], strange: list[str], size: int) -> list[str]:
     """Notes on what was found beside the samples, and how much of the whole they are."""
-    recorded = set(ntu_ids.all_ids(size))
-    missing = found & recorded & ntu_ids.missing_ids()
+    missing = recorded & ntu_ids.missing_ids()
     other_half = {i for i in found - recorded if size == 60 and _numbers(i).setup > ntu_ids.LAST_SETUP[60]}
     unknown = found - recorded - other_half
+    kept, published = len(recorded - missing), ntu_ids.AVAILABLE[size]
     notes = []
-    published = len(recorded - ntu_ids.missing_ids())
     if kept < published:
         notes.append(f"{kept:,} of the {published:,} published samples are here")
     if missing:

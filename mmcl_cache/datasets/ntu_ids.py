@@ -66,6 +66,8 @@ TRAIN_SUBJECTS = {
     120: frozenset(map(int, f"{_TRAIN_60} {_TRAIN_120}".split())),
 }
 TRAIN_CAMERAS = frozenset({2, 3})
+AVAILABLE = {60: 56_578, 120: 113_945}
+"""How many ids have a skeleton."""
 PROTOCOLS = {60: ("xsub", "xview"), 120: ("xsub", "xset")}
 
 
@@ -110,21 +112,39 @@ def split_of(ident: NtuId, protocol: str, size: int) -> str:
     return TRAIN if training else TEST
 
 
+def is_recorded(ident: NtuId, size: int) -> bool:
+    """Whether the authors recorded such a clip; those on the missing list were recorded, too."""
+    return (
+        ident.setup <= LAST_SETUP[size]
+        and ident.subject in _subjects().get(ident.setup, ())
+        and ident.action in _actions(ident.setup)
+        and ident.camera in CAMERAS
+        and ident.replication in REPLICATIONS
+    )
+
+
 def all_ids(size: int) -> list[str]:
     """Every id that was recorded, sorted: 56,880 of NTU RGB+D 60, 114,480 of NTU RGB+D 120."""
-    ids = []
-    for setup, subjects in SETUP_SUBJECTS.items():
-        if setup > LAST_SETUP[size]:
-            continue
-        actions = range(1, 61) if setup <= LAST_SETUP[60] else range(61, 121)
-        ids += [
-            str(NtuId(setup, camera, subject, replication, action))
-            for camera in CAMERAS
-            for subject in map(int, subjects.split())
-            for replication in REPLICATIONS
-            for action in actions
-        ]
-    return sorted(ids)
+    # The numbers have fixed widths, so counting up in the order of the id's parts gives sorted text.
+    return [
+        f"S{setup:03}C{camera:03}P{subject:03}R{replication:03}A{action:03}"
+        for setup, subjects in _subjects().items()
+        if setup <= LAST_SETUP[size]
+        for camera in CAMERAS
+        for subject in sorted(subjects)
+        for replication in REPLICATIONS
+        for action in _actions(setup)
+    ]
+
+
+@cache
+def _subjects() -> dict[int, frozenset[int]]:
+    return {setup: frozenset(map(int, subjects.split())) for setup, subjects in SETUP_SUBJECTS.items()}
+
+
+def _actions(setup: int) -> range:
+    """The actions of the half that a setup belongs to."""
+    return range(1, 61) if setup <= LAST_SETUP[60] else range(61, 121)
 
 
 @cache
