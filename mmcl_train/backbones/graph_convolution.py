@@ -31,7 +31,8 @@ def aggregate_then_mix(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tenso
     else:
         side_by_side = adjacency.permute(0, 2, 1, 3).flatten(2)  # (N, V, K·W)
         aggregated = (x.flatten(1, 2) @ side_by_side).unflatten(1, x.shape[1:3])
-    kernel = weight.permute(1, 2, 0).unsqueeze(2)  # (C', C, 1, K)
+    # Contiguous, or a weight whose strides look like channels-last would have the largest tensor copied.
+    kernel = weight.permute(1, 2, 0).unsqueeze(2).contiguous()  # (C', C, 1, K)
     return F.conv2d(aggregated, kernel, bias, dilation=(1, num_out))
 
 
