@@ -90,6 +90,64 @@ def run(out: Path | None, **options: Any) -> None:
     click.echo(format_result(result, folder))
 
 
+@cli.command()
+@click.option("--cache", type=PATH, required=True, help="Cache of mmcl-cache build; loaded once.")
+@click.option("--protocol", help="Split protocol of the cache (default: its first).")
+@click.option("--preset", help="Recipe to start from (default: by the cache's data set); see list presets.")
+@click.option("--config", "config_file", type=PATH, help="config.json to start from, instead of --preset.")
+@click.option("--backbone", "backbones", multiple=True, help="May be given several times.")
+@click.option("--stream", "streams", multiple=True, help="May be given several times.")
+@click.option("--seed", "seeds", multiple=True, type=int, help="May be given several times.")
+@click.option("--with-and-without", is_flag=True, help="Each run with co-learning and without.")
+@click.option("--no-mmcl", is_flag=True, help="All runs without co-learning.")
+@click.option("--epochs", type=int, help="Short for --set schedule.epochs=N.")
+@click.option("--device", help="auto, cpu, cuda, cuda:1 …")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="A.B=C", help="Any setting; may be given several times."
+)
+@click.option("--out", type=PATH, default=Path("runs"), show_default=True, help="Folder of the run folders.")
+def sweep(
+    backbones: tuple[str, ...],
+    streams: tuple[str, ...],
+    seeds: tuple[int, ...],
+    with_and_without: bool,
+    no_mmcl: bool,
+    out: Path,
+    **options: Any,
+) -> None:
+    """Train every combination of backbones, streams and seeds from one load of the cache.
+
+    Finished runs are skipped and interrupted ones continued when the same command is given again.
+    """
+    from mmcl_cache.store import UserError
+    from mmcl_train.engine.environment import choose_device
+    from mmcl_train.engine.inputs import InputLoader
+    from mmcl_train.engine.interrupt import Interrupted
+    from mmcl_train.engine.sweep import format_sweep, plan_runs
+    from mmcl_train.engine.sweep import sweep as run_sweep
+
+    base = _config(
+        backbone=None,
+        stream=None,
+        seed=None,
+        co_learning=False if no_mmcl else None,
+        report_best_on_test=False,
+        **options,
+    )
+    methods = (True, False) if with_and_without else ()
+    configs = plan_runs(base, backbones=backbones, streams=streams, co_learning=methods, seeds=seeds)
+    loader = InputLoader(Path(base.data.cache), choose_device(base.train.device))
+    try:
+        outcomes = run_sweep(configs, loader, out, click.echo)
+    except Interrupted as stop:
+        click.echo(str(stop), err=True)
+        sys.exit(130)
+    click.echo(format_sweep(outcomes))
+    failed = [outcome for outcome in outcomes if outcome.result is None]
+    if failed:
+        raise UserError(f"{len(failed)} of {len(outcomes)} runs failed, the first with: {failed[0].error}")
+
+
 @cli.command(name="eval")
 @click.option(
     "--run",
@@ -124,6 +182,82 @@ def evaluate(
 
     for line in evaluate_run(folder, cache, protocol, split, weights, device, batch, scores):
         click.echo(line)
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, type=PATH, metavar="SCORES...")
+@click.option(
+    "--weights", default="equal", show_default=True, help="equal, fit, published, or numbers: 1,0.5,2."
+)
+@click.option(
+    "--fit-on", multiple=True, type=PATH, help="Val scores to fit on, one a file (default: the run folders')."
+)
+@click.option(
+    "--which", default="test-last", show_default=True, help="Which scores of a run folder: test-best-val …"
+)
+@click.option("--out", type=PATH, help="Write the ensemble's scores to this .npz.")
+def ensemble(
+    files: tuple[Path, ...], weights: str, fit_on: tuple[Path, ...], which: str, out: Path | None
+) -> None:
+    """Add up the scores of several runs: run folders, .npz score files, or the field's .pkl files."""
+    from mmcl_train.scores.ensemble import combine, fit_weights, parse_weights, read_fit_scores
+    from mmcl_train.scores.files import read_scores, write_scores
+    from mmcl_train.scores.tables import format_ensemble
+
+    scores = [read_scores(path, which) for path in files]
+    chosen = parse_weights(weights, scores)
+    if chosen is None:
+        chosen = fit_weights(read_fit_scores(files, fit_on, which), apart_from=scores[0])
+    made = combine(scores, chosen)
+    click.echo(format_ensemble(made))
+    if out is not None:
+        write_scores(out, made.scores)
+        click.echo(f"written: {out}")
+
+
+class Against(click.Command):
+    """`--against` takes every path after it, as `A... --against B...` is written."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat the option before each path that follows it."""
+        parsed: list[str] = []
+        after = False
+        for i, arg in enumerate(args):
+            if arg == "--against":
+                after = True
+            elif arg.startswith("-") or (i and args[i - 1].startswith("--") and args[i - 1] != "--against"):
+                parsed.append(arg)
+            else:
+                parsed += ["--against", arg] if after else [arg]
+        return super().parse_args(ctx, parsed)
+
+
+@cli.command(cls=Against)
+@click.argument("first", nargs=-1, required=True, type=PATH, metavar="A...")
+@click.option(
+    "--against",
+    "second",
+    multiple=True,
+    required=True,
+    type=PATH,
+    metavar="B...",
+    help="Runs to compare with.",
+)
+@click.option(
+    "--which", default="test-last", show_default=True, help="Which scores of a run folder: test-best-val …"
+)
+@click.option("--pairs", default=10, show_default=True, help="Pairs of classes to list.")
+def compare(first: tuple[Path, ...], second: tuple[Path, ...], which: str, pairs: int) -> None:
+    """Compare runs A with runs B on the same samples: run folders or score files, one a seed.
+
+    mmcl-train compare runs/mmcl-seed1 runs/mmcl-seed2 --against runs/plain-seed1 runs/plain-seed2
+    """
+    from mmcl_train.scores.compare import compare as compare_scores
+    from mmcl_train.scores.files import read_scores
+    from mmcl_train.scores.tables import format_comparison
+
+    groups = [[read_scores(path, which) for path in paths] for paths in (first, second)]
+    click.echo(format_comparison(compare_scores(*groups, num_pairs=pairs)))
 
 
 @cli.command(name="list")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from scipy.optimize import minimize
 
 from mmcl_cache.store import UserError
 
-from .files import Scores, join
+from .files import Scores, join, read_scores
 from .metrics import Accuracy, cross_entropy, measure_accuracy
 
 # MMCL's released weights for NTU-120 X-Sub, by backbone and stream. They were fitted on test scores.
@@ -82,21 +83,22 @@ def published_weights(files: Sequence[Scores]) -> tuple[float, ...]:
     return tuple(PUBLISHED[key] for key in keys)
 
 
-def fit_weights(files: Sequence[Scores]) -> tuple[float, ...]:
+def fit_weights(files: Sequence[Scores], apart_from: Scores) -> tuple[float, ...]:
     """Weights ≥ 0 that minimise the cross-entropy of the weighted sum of logits.
 
     The objective is convex in the weights, so the answer does not depend on a start or a seed.
 
     Args:
-        files: scores on samples that are not the test's, one file a run, in the ensemble's order.
+        files: scores on samples that are not the ensemble's, one file a run, in the ensemble's order.
+        apart_from: scores of the ensemble, whose samples must not be among these.
 
     Raises:
-        UserError: the files cannot be joined, have no labels, or are scores of the test split.
+        UserError: the files cannot be joined, have no labels, or hold samples of the ensemble or of a test split.
     """
     for scores in files:
-        if scores.about.get("split") == "test":
+        if scores.about.get("split") == "test" or np.isin(scores.sample_ids, apart_from.sample_ids).any():
             raise UserError(
-                f"{scores.path}: scores of the test split; ensemble weights are fitted on val scores"
+                f"{scores.path}: scores of test samples; ensemble weights are fitted on val scores"
             )
     joined = join(files)
     labels = joined[0].labels
@@ -115,7 +117,39 @@ def fit_weights(files: Sequence[Scores]) -> tuple[float, ...]:
 
     start = np.full(len(files), 1 / len(files))
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0.0, 100.0)] * len(files))
+    if found.x.sum() < 1e-6:  # no file is better than nothing: no reason to prefer one
+        return (1.0,) * len(files)
     return tuple(round(float(weight), 6) for weight in found.x)
+
+
+def read_fit_scores(files: Sequence[Path], fit_on: Sequence[Path], which: str) -> list[Scores]:
+    """The val scores to fit on: those given, or those of the run folders the ensemble is made of.
+
+    Args:
+        files: of the ensemble.
+        fit_on: one a file, in the same order; none for the run folders' own.
+        which: of a run folder the ensemble takes, "test-last" or "test-best-val"; its val scores are fitted on.
+
+    Raises:
+        UserError: not one a file, a file that is no run folder, or a run without val.
+    """
+    own = which.replace("test-", "val-", 1)
+    if fit_on:
+        if len(fit_on) != len(files):
+            raise UserError(
+                f"--fit-on: {len(fit_on)} files for {len(files)} score files; give one a file, in order"
+            )
+        return [read_scores(path, own) for path in fit_on]
+    for path in files:
+        if not path.is_dir():
+            raise UserError(
+                f"{path}: --weights fit needs val scores; give a run folder, or --fit-on a file for each"
+            )
+        if not (path / "scores" / f"{own}.npz").is_file():
+            raise UserError(
+                f"{path}: this run has no {own} scores (data.val=none?); fit on other runs with --fit-on"
+            )
+    return [read_scores(path, own) for path in files]
 
 
 def parse_weights(text: str, files: Sequence[Scores]) -> tuple[float, ...] | None:

@@ -1,7 +1,7 @@
 """Kill a short run at many points, continue it, and compare its end with that of a run left alone.
 
-A process of its own that imports torch once and forks a child for every start, so that a kill costs no import. Prints one
-JSON line: {"reference": digest, "ends": {"fsync 3": digest, …}}.
+A process of its own that imports torch once and forks a child for every start, so that a kill costs no import.
+Prints one JSON line: {"reference": digest, "ends": {"fsync 3": digest, …}}.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ RESULTS = ("model.safetensors", "checkpoints/best-val.safetensors", "metrics.jso
 def start(cache: Path, out: Path) -> None:
     """One start of the run."""
     torch.set_num_threads(1)
-    config = override(RunConfig(), [*SMALL, f"data.cache={cache}", "schedule.epochs=2", "train.checkpoint_minutes=0"])
+    config = override(
+        RunConfig(), [*SMALL, f"data.cache={cache}", "schedule.epochs=2", "train.checkpoint_minutes=0"]
+    )
     config = override(config, ["train.check_every=2"])
     loader = InputLoader(cache, torch.device("cpu"))
     config = resolve(config, loader.cache.description)
@@ -91,7 +93,9 @@ def main(folder: Path, fsyncs: list[int], num_delays: int) -> None:
     seconds = time.monotonic() - began
     delays = np.random.default_rng(7).uniform(0.05, 0.95, num_delays) * seconds
     ends, killed = {}, 0
-    for name, point in [(f"fsync {n}", n) for n in fsyncs] + [(f"at {delay:.2f} s", delay) for delay in delays]:
+    for name, point in [(f"fsync {n}", n) for n in fsyncs] + [
+        (f"at {delay:.2f} s", delay) for delay in delays
+    ]:
         out = folder / name.replace(" ", "-")
 
         def work(out: Path = out) -> None:
@@ -103,7 +107,11 @@ def main(folder: Path, fsyncs: list[int], num_delays: int) -> None:
             killed += in_child(work, kill_after=float(point)) == signal.SIGKILL
         assert in_child(work) == 0, f"the run killed at {name} did not continue"
         ends[name] = digest(out)
-    print(json.dumps({"reference": digest(folder / "reference"), "ends": ends, "killed": killed, "seconds": seconds}))
+    print(
+        json.dumps(
+            {"reference": digest(folder / "reference"), "ends": ends, "killed": killed, "seconds": seconds}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""Losses of the first steps of a run, as one process of several (gloo) or alone: prints a JSON list.
+
+    python worker_of_two.py CACHE RANK PROCESSES PORT BATCHNORM
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+STEPS = 20
+
+
+def main(cache: Path, rank: int, processes: int, port: str, sync: str) -> None:
+    """Train and print this process's view of the global losses."""
+    if processes > 1:
+        os.environ.update(RANK=str(rank), WORLD_SIZE=str(processes), LOCAL_RANK=str(rank))
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, ACCELERATE_USE_CPU="1")
+    torch.set_num_threads(1)
+
+    from mmcl_train.config import RunConfig
+    from mmcl_train.engine.folder import open_folder
+    from mmcl_train.engine.inputs import InputLoader, resolve
+    from mmcl_train.engine.parallel import sum_processes
+    from mmcl_train.engine.start import create_accelerator, start_run
+    from mmcl_train.engine.trainer import train_step
+    from mmcl_train.settings import override
+    from tests.mmcl_train.engine.learnable_cache import SMALL
+
+    config = override(RunConfig(), [*SMALL, f"train.sync_batchnorm={sync}", "optimiser.lr=0.01", "data.val=none"])
+    loader = InputLoader(cache, torch.device("cpu"))
+    config = resolve(config, loader.cache.description)
+    accelerator = create_accelerator(config)
+    assert accelerator.num_processes == processes
+    inputs = loader.load(config, lambda line: None)
+    with accelerator.main_process_first():
+        folder = open_folder(cache.parent / f"of-{processes}-{sync}", config, inputs.fields)
+    run = start_run(config, inputs, folder, accelerator)
+    run.module.train()
+    table = []
+    for step in range(STEPS):
+        rows = torch.arange(config.train.batch) * (1 + step % 3) % len(inputs.train)
+        sums = sum_processes(train_step(run, rows)).tolist()
+        table.append([value / config.train.batch for value in sums[:5]])
+        run.position.step += 1
+    if rank == 0:
+        print("LOSSES " + json.dumps(table))
+    run.close()
+    if processes > 1:
+        torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5])
