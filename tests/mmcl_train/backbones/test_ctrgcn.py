@@ -62,7 +62,7 @@ def test_fast_equals_plain_in_eval_after_a_step_of_running_statistics(
 def test_topology_product_sums_subsets() -> None:
     topology, values = draw(2, 3, 4, 5, 5), draw(2, 3, 4, 6, 5, seed=1)
     expected = sum(
-        torch.einsum("ncuv,nctv->nctu", topology[:, k], values[:, k]) for k in range(topology.shape[1])
+        torch.einsum("ncvu,nctv->nctu", topology[:, k], values[:, k]) for k in range(topology.shape[1])
     )
     torch.testing.assert_close(TopologyProduct()(topology, values), expected)
 
