@@ -14,7 +14,7 @@ from mmcl_cache.errors import SampleError
 FARTHEST_METRES = 100.0
 """No depth camera sees a joint this far away: a larger coordinate is another unit or a damaged file."""
 LARGEST_PIXEL = 100_000.0
-"""No image is this wide: the limit for poses given in pixels."""
+"""No image is this wide: the limit for poses in pixels, or in a unit that is not known."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mmcl_cache.errors import SampleError
 from mmcl_cache.skeletons import npy
-from mmcl_cache.skeletons.bodies import FARTHEST_METRES, LARGEST_PIXEL, Bodies, check_joints
+from mmcl_cache.skeletons.bodies import LARGEST_PIXEL, Bodies, check_joints
 
 POSE_KEYS = ("keypoint", "skeleton", "joints", "poses")
 SCORE_KEYS = ("keypoint_score", "score")
@@ -63,7 +63,8 @@ def read_poses(path: Path, *, num_joints: int, dimensions: int) -> Bodies:
     if not present.any():
         raise SampleError(f"{path}: nobody in any of its {len(joints)} frames; leave the sample out")
     joints = np.where(present[..., None, None], joints, 0.0)
-    check_joints(joints, path, LARGEST_PIXEL if dimensions == 2 else FARTHEST_METRES)
+    # 3-D poses of one's own may be in any unit, millimetres too.
+    check_joints(joints, path, LARGEST_PIXEL)
     pixels = None
     if dimensions == 2:
         seen = present[..., None] & (joints[..., 2] > 0)
