@@ -80,14 +80,14 @@ RECIPES = (
 )
 
 
-def write_video(path: Path, recipe: Recipe) -> bool:
+def write_video(path: Path, recipe: Recipe, options: dict[str, str] | None = None) -> bool:
     """Write one file; False where this FFmpeg has no such encoder."""
     try:
         av.codec.Codec(recipe.codec, "w")
     except ValueError:
         return False
     width, height = recipe.size
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=options or {}) as container:
         stream = container.add_stream(recipe.codec, rate=30, options=dict(recipe.options))
         stream.width, stream.height, stream.pix_fmt = width, height, recipe.pixel_format
         stream.codec_context.thread_count = 1

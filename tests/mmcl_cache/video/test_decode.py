@@ -16,7 +16,7 @@ from mmcl_cache.video.decode import Frames, read_frames
 from mmcl_cache.video.decode_decord import has_decord
 from mmcl_cache.video.frames import choose_frames
 
-from .conftest import COUNT, HEIGHT, RECIPES, WIDTH, paint, read_number
+from .conftest import COUNT, HEIGHT, RECIPES, WIDTH, paint, read_number, write_video
 
 VIDEOS = Path(__file__).parents[3].parent / "shared" / "data" / "videos"
 BACKENDS = [
@@ -261,3 +261,21 @@ def test_the_odd_real_videos_give_sequential_frames_or_a_reason(decoder: str) ->
         turns = 1 if path.name == "video_90.mov" else 0
         for index, image in zip(found.indices, found.images, strict=True):
             assert np.array_equal(np.rot90(image, turns), whole[index]), f"{path.name}, frame {index}"
+
+
+@pytest.mark.parametrize("decoder", BACKENDS)
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.97])
+@pytest.mark.parametrize("exact", [True, False])
+def test_an_mp4_with_its_header_first_that_was_cut_is_noticed(tmp_path, share, exact, decoder: str) -> None:
+    """An interrupted download; cut between two packets, no packet is broken."""
+    path = tmp_path / "download.mp4"
+    recipe = next(r for r in RECIPES if r.name == "mpeg4_plain.mp4")
+    write_video(path, recipe, {"movflags": "faststart"})
+    assert read_frames(path, five, decoder).num_frames == COUNT
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+    last = packets[int(len(packets) * share)]
+    data = path.read_bytes()
+    path.write_bytes(data[: last.pos + (last.size if exact else last.size // 2)])
+    with pytest.raises(SampleError, match="cut short"):
+        read_frames(path, five, decoder)
