@@ -8,93 +8,22 @@ process were killed while holding it.
 from __future__ import annotations
 
 import contextlib
-import json
-import pickle
 import queue
-import subprocess
-import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import Pipe
+from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from mmcl_cache.errors import UserError
+from mmcl_cache.video.worker_dispatch import Crew, Dispatch, Result
 from mmcl_cache.video.worker_process import describe_failure
+
+__all__ = ["Result", "TaskPool"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-START_SECONDS = 120.0
-MAX_FAILED_STARTS = 3
-_CHILD = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv[2]); "
-    "from mmcl_cache.video.worker_process import serve_tasks; serve_tasks(int(sys.argv[1]))"
-)
-TRIES = 2
-
-
-@dataclass(frozen=True)
-class Result(Generic[R]):
-    """What came of task number ``index``: a value, or an error in one line. Times are of the last try, seconds."""
-
-    index: int
-    value: R | None
-    error: str | None
-    seconds: float
-    cpu_seconds: float = 0.0
-
-
-@dataclass
-class _Task:
-    index: int
-    payload: Any
-    tries: int = 0
-
-
-class _Worker:
-    """A process, its pipe, and what it is doing.
-
-    It is a plain ``python -c`` and not a ``multiprocessing.Process``: that one runs the caller's main module
-    again in every child, which would load torch into every decoder, and fork bombs scripts without a guard.
-    """
-
-    def __init__(self, setup: bytes) -> None:
-        self.pipe, theirs = Pipe()
-        try:
-            # A session of its own keeps Ctrl-C in a terminal, which reaches the whole group, away from it.
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _CHILD, str(theirs.fileno()), json.dumps(sys.path)],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-        finally:
-            theirs.close()
-        with contextlib.suppress(BrokenPipeError, ConnectionError):
-            self.pipe.send_bytes(setup)
-        self.ready = False
-        self.task: _Task | None = None
-        self.since = time.monotonic()
-
-    def kill(self) -> str:
-        """End it whatever it does; how it ended, in words."""
-        self.process.kill()
-        code = self.process.wait()
-        self.pipe.close()
-        return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-    def dismiss(self) -> None:
-        """End it kindly: it leaves when its pipe closes."""
-        self.pipe.close()
-        try:
-            self.process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
 
 class TaskPool(Generic[T, R]):
@@ -128,13 +57,13 @@ class TaskPool(Generic[T, R]):
                 f"workers {workers}, deadline {deadline_s} s, max_pending {max_pending}: out of range"
             )
         self._function = function
-        self._deadline = deadline_s
-        self._count = workers
-        self._setup = pickle.dumps((function, initializer, initargs, 2 * deadline_s + 60)) if workers else b""
         self._initializer, self._initargs = initializer, initargs
-        self._max_pending = max(4 * workers, 1) if max_pending is None else max_pending
-        self._workers: list[_Worker] = []
-        self._failed_starts = 0
+        # What a connection itself pickles with; here and now, so that the error meets whoever made the pool.
+        setup = (
+            ForkingPickler.dumps((function, initializer, initargs, 2 * deadline_s + 60)) if workers else b""
+        )
+        pending = max(4 * workers, 1) if max_pending is None else max_pending
+        self._crew = Crew(bytes(setup), workers, deadline_s, pending)
         self._running = False
 
     def __enter__(self) -> TaskPool[T, R]:
@@ -147,9 +76,9 @@ class TaskPool(Generic[T, R]):
 
     def close(self) -> None:
         """End all workers; the pool can be used again."""
-        for worker in self._workers:
+        for worker in self._crew.workers:
             worker.dismiss()
-        self._workers.clear()
+        self._crew.workers.clear()
 
     def run(self, tasks: Iterable[T], ordered: bool = False) -> Iterator[Result[R]]:
         """Results as they come, or in the order of the tasks; exactly one a task.
@@ -166,7 +95,7 @@ class TaskPool(Generic[T, R]):
             raise RuntimeError("a TaskPool runs one iterable of tasks at a time")
         self._running = True
         try:
-            source = self._run_here(tasks) if self._count == 0 else self._run_in_workers(tasks, ordered)
+            source = self._run_here(tasks) if self._crew.count == 0 else self._run_in_workers(tasks, ordered)
             yield from source
         finally:
             self._running = False
@@ -191,7 +120,7 @@ class TaskPool(Generic[T, R]):
 
         def dispatch() -> None:
             try:
-                _Dispatch(self, iter(tasks), results, bell, stop, taken).loop()
+                Dispatch(self._crew, iter(tasks), results, bell, stop, taken).loop()
                 results.put(None)
             except BaseException as error:
                 results.put(error)
@@ -220,126 +149,3 @@ class TaskPool(Generic[T, R]):
             thread.join()
             bell.close()
             bell_button.close()
-
-
-class _Dispatch:
-    """The loop that hands tasks to idle workers and takes results, deaths and overdue tasks back."""
-
-    def __init__(
-        self,
-        pool: TaskPool[Any, Any],
-        tasks: Iterator[Any],
-        results: queue.SimpleQueue[Any],
-        bell: Connection,
-        stop: threading.Event,
-        taken: list[int],
-    ) -> None:
-        self._pool, self._tasks, self._results = pool, tasks, results
-        self._bell, self._stop, self._taken = bell, stop, taken
-        self._again: deque[_Task] = deque()
-        self._started = 0
-        self._finished = False
-
-    def loop(self) -> None:
-        pool = self._pool
-        try:
-            while not self._stop.is_set():
-                self._hand_out()
-                busy = [w for w in pool._workers if w.task is not None or not w.ready]
-                if self._finished and not self._again and not any(w.task for w in pool._workers):
-                    return
-                pipes = {w.pipe: w for w in busy}
-                now = time.monotonic()
-                limit = min((w.since + self._allow(w) - now for w in busy), default=None)
-                signalled = wait([*pipes, self._bell], None if limit is None else max(0.0, limit))
-                for pipe in signalled:
-                    if pipe is self._bell:
-                        self._bell.recv_bytes()
-                    else:
-                        self._listen(pipes[pipe])  # type: ignore[index]
-                for worker in busy:
-                    overdue = worker.since + self._allow(worker) <= time.monotonic()
-                    # An answer that came while nobody looked is in time.
-                    if worker in pool._workers and (worker.task or not worker.ready) and overdue:
-                        if worker.pipe.poll():
-                            self._listen(worker)
-                        else:
-                            self._replace(worker, f"no answer within {self._allow(worker):g} s")
-        finally:
-            # Whoever is still at work does it for nobody.
-            for worker in [w for w in pool._workers if w.task is not None]:
-                pool._workers.remove(worker)
-                worker.kill()
-
-    def _allow(self, worker: _Worker) -> float:
-        return self._pool._deadline if worker.ready else START_SECONDS
-
-    def _hand_out(self) -> None:
-        pool = self._pool
-        while not self._stop.is_set():
-            task = self._next_task()
-            if task is None:
-                return
-            idle = next((w for w in pool._workers if w.ready and w.task is None), None)
-            if idle is None:
-                self._again.appendleft(task)
-                if len(pool._workers) < pool._count:
-                    pool._workers.append(_Worker(pool._setup))
-                    continue
-                return
-            task.tries += 1
-            idle.task, idle.since = task, time.monotonic()
-            try:
-                idle.pipe.send(task.payload)
-            except (BrokenPipeError, ConnectionError):
-                self._replace(idle, "")
-
-    def _next_task(self) -> _Task | None:
-        if self._again:
-            return self._again.popleft()
-        # Pending: taken from the iterable and not yet in the caller's hands.
-        if self._finished or self._started - self._taken[0] >= self._pool._max_pending:
-            return None
-        try:
-            payload = next(self._tasks)
-        except StopIteration:
-            self._finished = True
-            return None
-        self._started += 1
-        return _Task(self._started - 1, payload)
-
-    def _listen(self, worker: _Worker) -> None:
-        try:
-            kind, value, seconds, cpu = worker.pipe.recv()
-        except (EOFError, ConnectionError):
-            self._replace(worker, "")
-            return
-        if kind == "ready":
-            worker.ready = True
-            self._pool._failed_starts = 0
-        elif kind == "unfit":
-            self._pool._workers.remove(worker)
-            worker.kill()
-            raise UserError(f"a decode worker cannot start: {value}")
-        elif worker.task is not None:
-            task, worker.task = worker.task, None
-            value, error = (value, None) if kind == "value" else (None, value)
-            self._results.put(Result(task.index, value, error, seconds, cpu))
-
-    def _replace(self, worker: _Worker, reason: str) -> None:
-        """Kill a worker; its task is tried again, or reported."""
-        self._pool._workers.remove(worker)
-        task, was_ready = worker.task, worker.ready
-        ending = worker.kill()
-        reason = reason or f"the worker process died ({ending})"
-        if not was_ready:
-            self._pool._failed_starts += 1
-            if self._pool._failed_starts >= MAX_FAILED_STARTS:
-                raise UserError(f"decode workers cannot start: {reason}")
-        if task is None:
-            return
-        if task.tries < TRIES:
-            self._again.append(task)
-        else:
-            seconds = time.monotonic() - worker.since
-            self._results.put(Result(task.index, None, f"{reason}, tried {TRIES} times", seconds))
