@@ -17,12 +17,17 @@ from .golden import Model
 NAMES = sorted(BACKBONES)
 IN_CHANNELS = {"psumnet": 12}  # joint, bone and their motions, stacked
 LAYOUT_OF = {"stgcnpp": "ntu25-hands", "dgstgcn": "ntu25-hands", "protogcn": "ntu25-hands"}
-MILLION_PARAMETERS = {  # as published, NTU layout, two bodies, 120 classes
-    "stgcn": 3.11, "agcn": 3.49, "aagcn": 3.80, "shiftgcn": 0.77, "msg3d": 3.22, "dynamicgcn": 3.75,
+# As published: NTU layout, two bodies, 120 classes. Shift-GCN's published 0.77 counts its 0.06 of index
+# tables; the counts of two publications are those of their 60-class model.
+SIXTY_CLASSES = ("mstgcn", "dynamicgcn")
+MILLION_PARAMETERS = {
+    "stgcn": 3.11, "agcn": 3.49, "aagcn": 3.80, "shiftgcn": 0.71, "msg3d": 3.22, "dynamicgcn": 3.75,
     "mstgcn": 2.90, "mggcn": 3.05, "ctrgcn": 1.46, "ctrsgcn": 2.11, "stgcnpp": 1.42, "dgstgcn": 1.72,
     "infogcn": 1.57, "hdgcn": 1.68, "tdgcn": 1.39, "degcn": 1.41, "blockgcn": 1.39, "protogcn": 4.21,
 }  # fmt: skip
 SAME_CODE_AS = {"hdgcn_com1": "hdgcn", "hdgcn_com2": "hdgcn"}  # other graphs through the same code
+# Read by the publication's own graph loss alone, not on the way to the feature.
+BESIDE_THE_FEATURE = {"protogcn": "backbone.reconstruction."}
 METHOD_WORDS = ("fam", "frm", "rgb", "text", "task")
 
 
@@ -88,11 +93,12 @@ def test_gradient_reaches_every_parameter(name: str) -> None:
     roughen(model)
     logits = model(clips(model.backbone, samples=3))
     nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2])).backward()
-    without = [key for key, parameter in model.named_parameters() if parameter.grad is None]
-    assert not without
+    beside = BESIDE_THE_FEATURE.get(name, "none")
+    named = {key: parameter for key, parameter in model.named_parameters() if not key.startswith(beside)}
+    assert not [key for key, parameter in named.items() if parameter.grad is None]
     idle = [
         key
-        for key, parameter in model.named_parameters()
+        for key, parameter in named.items()
         if not key.endswith("bias") and not parameter.grad.abs().max() > 0
     ]
     assert not idle
@@ -175,6 +181,6 @@ def test_parameter_count_is_the_published_one(name: str) -> None:
         pytest.skip(f"no parameter count is stated for {name}")
     with torch.device("meta"):
         backbone = build(name, width=1.0)
-        model = Model(backbone, 120)
+        model = Model(backbone, 60 if name in SIXTY_CLASSES else 120)
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     assert abs(millions - MILLION_PARAMETERS[name]) <= 0.011
