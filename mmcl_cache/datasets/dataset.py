@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmcl_cache.errors import SourceError, UserError
 from mmcl_cache.skeletons.bodies import Bodies
-from mmcl_cache.store import Layout
+from mmcl_cache.store import LAYOUTS, Layout
 
 UNKNOWN = -1
 """A subject, camera or setup that the data set does not tell."""
@@ -56,7 +56,7 @@ class ScanOptions:
 
     Args:
         video: image source: "auto", "color", "depth" or "none"; a data set names those it has.
-        layout: of `folder` only: a built-in layout's name or a JSON file.
+        layout: of `folder`: a built-in layout's name or a JSON file; of NTU: ntu25 or ntu25-hands.
         csv: of `folder` only: the table that lists the samples; `samples.csv` in the source is found by itself.
     """
 
@@ -85,6 +85,7 @@ class Dataset:
         notes: what was left out or is lacking, with counts; one line each.
         people: what `read` gave → the bodies to cut out of the video, still on the recording's time line.
         video_readers: end of a file's name → what reads such a file of images where no video decoder can.
+        unit: of the stored joints; "" where they have none, as 2-D poses divided by the size of the person.
 
     Raises:
         SourceError: samples are not sorted or an id is there twice, a label or a split is out of range.
@@ -105,6 +106,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     people: Callable[[Bodies], Bodies] = every_body
     video_readers: Mapping[str, ImageReader] = field(default_factory=dict)
+    unit: str = "m"
 
     def __post_init__(self) -> None:
         previous = ""
@@ -137,6 +139,24 @@ def choose_video(dataset: str, asked: str, known: tuple[str, ...]) -> str:
     if asked not in known:
         raise UserError(f"{dataset} has no image source {asked!r}; known: {', '.join(known)}")
     return asked
+
+
+def choose_layout(dataset: str, options: ScanOptions, known: tuple[str, ...]) -> Layout:
+    """The layout asked for, or the data set's own; also refuses a table where the files tell everything.
+
+    Args:
+        known: names of `LAYOUTS`, the data set's own first.
+
+    Raises:
+        UserError: another layout, or a CSV.
+    """
+    if options.csv is not None:
+        raise UserError(
+            f"{dataset} takes no CSV; its files tell everything (a CSV is for the data set folder)"
+        )
+    if options.layout is not None and options.layout not in known:
+        raise UserError(f"{dataset} has no layout {options.layout!r}; known: {', '.join(known)}")
+    return LAYOUTS[options.layout or known[0]]
 
 
 def describe_gaps(samples: tuple[Sample, ...], video: str) -> list[str]:

@@ -27,7 +27,7 @@ from mmcl_cache.datasets.folder_table import Entry, read_table
 from mmcl_cache.datasets.folder_tree import read_tree
 from mmcl_cache.datasets.tree import check_source, nothing_found
 from mmcl_cache.errors import SourceError, UserError
-from mmcl_cache.skeletons.poses import centre_poses, peek_shape, read_poses
+from mmcl_cache.skeletons.poses import centre_poses, peek_shape, read_poses, select_longest
 from mmcl_cache.store import LAYOUTS, CacheError, Layout, check_sample_ids
 
 NAME = "folder"
@@ -90,6 +90,8 @@ def scan_folder(source: Path, options: ScanOptions) -> Dataset:
         splits=make_splits(samples, {entry.sample_id: entry.split for entry in entries if entry.split}),
         read=partial(read_poses, num_joints=layout.num_joints, dimensions=dimensions),
         clean=partial(centre_poses, centre=layout.centre, dimensions=dimensions, num_bodies=num_bodies),
+        people=partial(select_longest, num_bodies=num_bodies),
+        unit="" if dimensions == 2 else "m",
         settings={"format": "poses", "layout": layout.to_json(), **poses},
         notes=tuple(notes + describe_gaps(samples, video)),
     )

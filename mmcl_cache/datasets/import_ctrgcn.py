@@ -97,6 +97,11 @@ def read_ctrgcn_npz(
         source=path,
         sample_ids=sample_ids,
         labels=np.concatenate((labels[TRAIN], labels[TEST])),
+        num_classes=classes,
+        num_joints=JOINTS,
+        num_bodies=BODIES,
+        flat=False,
+        form="ctrgcn-npz",
         splits={protocol: {sample_id: split for split, members in names.items() for sample_id in members}},
         read=read,
     )

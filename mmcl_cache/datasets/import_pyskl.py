@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmcl_cache.datasets import ntu_ids
 from mmcl_cache.datasets.dataset import TEST, TRAIN
 from mmcl_cache.datasets.import_clips import ImportedClips, check_ids
 from mmcl_cache.errors import SampleError, SourceError
 from mmcl_cache.skeletons.bodies import FARTHEST_METRES, LARGEST_PIXEL, check_joints
 from mmcl_cache.skeletons.plain_pickle import read_plain_pickle
 
+_MOST_CLASSES = 100_000
 _ENDS = {"_train": TRAIN, "_val": TEST, "_test": TEST}
 
 
@@ -51,7 +53,7 @@ def read_pyskl_pkl(path: Path) -> ImportedClips:
         if (
             not isinstance(annotation["frame_dir"], str)
             or type(annotation["label"]) is not int
-            or annotation["label"] < 0
+            or not 0 <= annotation["label"] < _MOST_CLASSES
         ):
             raise SourceError(
                 f"{path}: annotation {place}: frame_dir must be text and label a whole number from 0"
@@ -59,13 +61,29 @@ def read_pyskl_pkl(path: Path) -> ImportedClips:
     sample_ids = tuple(annotation["frame_dir"] for annotation in annotations)
     check_ids(path, sample_ids)
 
+    labels = np.array([annotation["label"] for annotation in annotations], dtype=np.int32)
+    shapes = [a["keypoint"].shape for a in annotations if isinstance(a["keypoint"], np.ndarray)]
+    whole = [shape for shape in shapes if len(shape) == 4]
+    if not whole:
+        raise SourceError(f"{path}: no keypoint is an array (bodies, frames, joints, 2 or 3)")
+
     def read(place: int) -> NDArray[np.float32]:
-        return read_annotation(annotations[place], Path(f"{path} ({sample_ids[place]})"))
+        clip = read_annotation(annotations[place], Path(f"{path} ({sample_ids[place]})"))
+        if clip.shape[2] != whole[0][2]:
+            raise SampleError(
+                f"{path} ({sample_ids[place]}): {clip.shape[2]} joints, others have {whole[0][2]}"
+            )
+        return clip
 
     return ImportedClips(
         source=path,
         sample_ids=sample_ids,
-        labels=np.array([annotation["label"] for annotation in annotations], dtype=np.int32),
+        labels=labels,
+        num_classes=_count_classes(labels, sample_ids),
+        num_joints=whole[0][2],
+        num_bodies=max(1, *(shape[0] for shape in whole)),
+        flat=whole[0][3] == 2,
+        form="pyskl-pkl",
         splits=_read_splits(content["split"], set(sample_ids), path),
         read=read,
     )
@@ -134,6 +152,14 @@ def write_pyskl_pkl(
     with part.open("wb") as stream:
         pickle.dump({"split": names, "annotations": [dict(a) for a in annotations]}, stream, protocol=4)
     os.replace(part, path)
+
+
+def _count_classes(labels: NDArray[np.int32], sample_ids: Sequence[str]) -> int:
+    """NTU's 60 or 120 where the ids are NTU's, else as many as the labels need."""
+    largest = int(labels.max()) + 1
+    if all(ntu_ids.parse_id(sample_id) for sample_id in sample_ids):
+        return next((size for size in sorted(ntu_ids.PROTOCOLS) if largest <= size), largest)
+    return largest
 
 
 def _read_splits(value: Any, sample_ids: set[str], path: Path) -> dict[str, dict[str, str]]:

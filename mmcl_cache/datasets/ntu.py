@@ -14,6 +14,7 @@ from mmcl_cache.datasets.dataset import (
     Dataset,
     Sample,
     ScanOptions,
+    choose_layout,
     choose_video,
     describe_gaps,
 )
@@ -29,7 +30,6 @@ from mmcl_cache.datasets.tree import (
 from mmcl_cache.errors import SourceError
 from mmcl_cache.skeletons import denoise
 from mmcl_cache.skeletons.ntu import read_ntu_skeleton
-from mmcl_cache.store import LAYOUTS
 
 VIDEOS = ("auto", "color", "none")
 _SKELETON = ".skeleton"
@@ -51,10 +51,11 @@ def _scan(source: Path, options: ScanOptions, size: int) -> Dataset:
 
     Raises:
         SourceError: no such folder, nothing of the data set in it, or two files for one id.
-        UserError: unknown image source.
+        UserError: unknown image source or layout, or a CSV.
     """
     name = f"ntu{size}"
     video = choose_video(name, options.video, VIDEOS)
+    layout = choose_layout(name, options, ("ntu25", "ntu25-hands"))
     check_source(source, name)
     skeletons, videos, strange = find_files(source)
     if video == "none":
@@ -81,7 +82,7 @@ def _scan(source: Path, options: ScanOptions, size: int) -> Dataset:
         name=name,
         classes=ntu_ids.class_names(size),
         two_person=ntu_ids.two_person_labels(size),
-        layout=LAYOUTS["ntu25"],
+        layout=layout,
         num_bodies=2,
         channels=3,
         clip=CROP_RESIZE,

@@ -15,13 +15,13 @@ from mmcl_cache.datasets.dataset import (
     Dataset,
     Sample,
     ScanOptions,
+    choose_layout,
     choose_video,
     describe_gaps,
     every_body,
 )
 from mmcl_cache.datasets.tree import add_file, check_source, nothing_found, some_names, walk
 from mmcl_cache.skeletons.nw_ucla import LABELS, read_nw_ucla
-from mmcl_cache.store import LAYOUTS
 
 NAME = "nw-ucla"
 VIDEOS = ("auto", "color", "none")
@@ -56,9 +56,10 @@ def scan_nw_ucla(source: Path, options: ScanOptions) -> Dataset:
 
     Raises:
         SourceError: no such folder, nothing of the data set in it, or two files for one id.
-        UserError: unknown image source.
+        UserError: unknown image source or layout, or a CSV.
     """
     video = choose_video(NAME, options.video, VIDEOS)
+    layout = choose_layout(NAME, options, ("nw-ucla20",))
     check_source(source, NAME)
     skeletons, videos, strange = _find_files(source)
     if video == "none":
@@ -78,7 +79,7 @@ def scan_nw_ucla(source: Path, options: ScanOptions) -> Dataset:
         name=NAME,
         classes=CLASSES,
         two_person=(),
-        layout=LAYOUTS["nw-ucla20"],
+        layout=layout,
         num_bodies=1,
         channels=3,
         clip=CLIP,

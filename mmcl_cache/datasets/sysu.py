@@ -20,6 +20,7 @@ from mmcl_cache.datasets.dataset import (
     Dataset,
     Sample,
     ScanOptions,
+    choose_layout,
     choose_video,
     describe_gaps,
 )
@@ -34,7 +35,6 @@ from mmcl_cache.datasets.tree import (
 from mmcl_cache.skeletons.bodies import Bodies
 from mmcl_cache.skeletons.denoise import centre_on_first
 from mmcl_cache.skeletons.matlab import read_kinect_mat
-from mmcl_cache.store import LAYOUTS
 
 NAME = "sysu"
 VIDEOS = ("auto", "color", "none")
@@ -69,9 +69,10 @@ def scan_sysu(source: Path, options: ScanOptions) -> Dataset:
 
     Raises:
         SourceError: no such folder, nothing of the data set in it, or two files for one id.
-        UserError: unknown image source.
+        UserError: unknown image source or layout, or a CSV.
     """
     video = choose_video(NAME, options.video, VIDEOS)
+    layout = choose_layout(NAME, options, ("kinect20",))
     check_source(source, NAME)
     skeletons, folders = _find_files(source)
     if not folders:
@@ -101,7 +102,7 @@ def scan_sysu(source: Path, options: ScanOptions) -> Dataset:
         name=NAME,
         classes=CLASSES,
         two_person=(),
-        layout=LAYOUTS["kinect20"],
+        layout=layout,
         num_bodies=1,
         channels=3,
         clip=CROP_RESIZE,

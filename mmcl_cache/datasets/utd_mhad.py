@@ -21,6 +21,7 @@ from mmcl_cache.datasets.dataset import (
     Dataset,
     Sample,
     ScanOptions,
+    choose_layout,
     choose_video,
     describe_gaps,
 )
@@ -29,7 +30,6 @@ from mmcl_cache.errors import SampleError
 from mmcl_cache.skeletons.bodies import Bodies
 from mmcl_cache.skeletons.denoise import centre_on_first
 from mmcl_cache.skeletons.matlab import FPS, read_kinect_mat, read_mat
-from mmcl_cache.store import LAYOUTS
 
 NAME = "utd-mhad"
 VIDEOS = ("auto", "color", "depth", "none")
@@ -83,9 +83,10 @@ def scan_utd_mhad(source: Path, options: ScanOptions) -> Dataset:
 
     Raises:
         SourceError: no such folder, nothing of the data set in it, or two files for one id.
-        UserError: unknown image source.
+        UserError: unknown image source or layout, or a CSV.
     """
     asked = choose_video(NAME, options.video, VIDEOS)
+    layout = choose_layout(NAME, options, ("utd-mhad20",))
     check_source(source, NAME)
     files, strange = _find_files(source)
     video = asked
@@ -110,7 +111,7 @@ def scan_utd_mhad(source: Path, options: ScanOptions) -> Dataset:
         name=NAME,
         classes=CLASSES,
         two_person=(),
-        layout=LAYOUTS["utd-mhad20"],
+        layout=layout,
         num_bodies=1,
         channels=3,
         clip=CROP_RESIZE,

@@ -84,12 +84,10 @@ def centre_poses(bodies: Bodies, *, centre: int, dimensions: int, num_bodies: in
         centre: index of the layout's centre.
         num_bodies: keep so many at most.
     """
-    longest = np.argsort(-bodies.present.sum(axis=0), kind="stable")[:num_bodies]
-    longest = np.sort(longest[bodies.present[:, longest].any(axis=0)])
-    frames = bodies.present[:, longest].any(axis=1)
-    joints = bodies.joints[frames][:, longest]
-    present = bodies.present[frames][:, longest]
-    pixels = None if bodies.pixels is None else bodies.pixels[frames][:, longest]
+    bodies = select_longest(bodies, num_bodies=num_bodies)
+    frames = bodies.present.any(axis=1)
+    joints, present = bodies.joints[frames], bodies.present[frames]
+    pixels = None if bodies.pixels is None else bodies.pixels[frames]
     known = present[..., None] if dimensions == 3 else present[..., None] & (joints[..., 2] > 0)
     known = np.broadcast_to(known, joints.shape[:3])
     places = joints[..., :dimensions]
@@ -106,6 +104,14 @@ def centre_poses(bodies: Bodies, *, centre: int, dimensions: int, num_bodies: in
     moved[..., :dimensions] = places
     moved[~known] = 0.0
     return Bodies(moved, pixels, present, bodies.fps)
+
+
+def select_longest(bodies: Bodies, *, num_bodies: int) -> Bodies:
+    """The `num_bodies` bodies seen in most frames, in their order, in every frame of the recording."""
+    longest = np.argsort(-bodies.present.sum(axis=0), kind="stable")[:num_bodies]
+    longest = np.sort(longest[bodies.present[:, longest].any(axis=0)])
+    pixels = None if bodies.pixels is None else bodies.pixels[:, longest]
+    return Bodies(bodies.joints[:, longest], pixels, bodies.present[:, longest], bodies.fps)
 
 
 def _read_file(path: Path) -> dict[str, NDArray[Any]]:

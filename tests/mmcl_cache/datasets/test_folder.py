@@ -176,7 +176,12 @@ def test_number_of_bodies_is_the_most_of_any_file_but_two_at_most(tmp_path: Path
     write_poses(tmp_path / "wave/2.npy", (4, 8, 17, 3))
     dataset = scan(tmp_path)
     assert dataset.num_bodies == 2
-    assert dataset.clean(dataset.read(dataset.samples[1].skeleton)).num_bodies == 2
+    bodies = dataset.read(dataset.samples[1].skeleton)
+    assert (bodies.num_bodies, dataset.clean(bodies).num_bodies, dataset.people(bodies).num_bodies) == (
+        4,
+        2,
+        2,
+    )
 
 
 def test_without_splits_or_subjects_every_fifth_clip_of_a_class_tests(tmp_path: Path):

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mmcl_cache.datasets.import_clips import make_dataset
 from mmcl_cache.datasets.import_pyskl import make_annotation, read_pyskl_pkl, write_pyskl_pkl
 from mmcl_cache.errors import SampleError, SourceError
+from mmcl_cache.store import LAYOUTS
 
 
 def make_content(flat: bool = False) -> dict[str, Any]:
@@ -85,6 +87,7 @@ def test_body_that_is_zero_throughout_is_absent(tmp_path: Path):
         (lambda c: c["annotations"].clear(), "annotations must be a list"),
         (lambda c: c["annotations"][1].pop("keypoint"), "annotation 1 lacks keypoint"),
         (lambda c: c["annotations"][1].update(label="a"), "annotation 1: .*label a whole number"),
+        (lambda c: c["annotations"][1].update(label=2**40), "annotation 1: .*label a whole number"),
         (lambda c: c["annotations"].append(c["annotations"][0]), "is there twice"),
         (lambda c: c["split"].update(xsub_train=["x"]), "names 1 ids without an annotation, the first 'x'"),
         (
@@ -117,3 +120,30 @@ def test_bad_annotation_is_a_sample_error_that_names_the_sample(tmp_path: Path, 
     content["annotations"][0]["keypoint"] = keypoint
     with pytest.raises(SampleError, match=f"S001C001P001R001A001.*{message}"):
         read_pyskl_pkl(write(tmp_path, content)).read(0)
+
+
+def test_clip_with_other_joints_is_a_sample_error(tmp_path: Path):
+    content = make_content()
+    content["annotations"][1]["keypoint"] = np.ones((1, 5, 17, 3))
+    with pytest.raises(SampleError, match="17 joints, others have 25"):
+        read_pyskl_pkl(write(tmp_path, content)).read(1)
+
+
+def test_data_set_of_ntu_ids_knows_their_classes_and_subjects(tmp_path: Path):
+    clips = read_pyskl_pkl(write(tmp_path, make_content()))
+    dataset = make_dataset(clips, "ntu60", LAYOUTS["ntu25-hands"])
+    assert len(dataset.classes) == 60 and dataset.classes[0] == "drink water" and dataset.num_bodies == 2
+    assert [(s.subject, s.camera, s.label) for s in dataset.samples] == [(1, 1, 0), (2, 1, 1), (3, 1, 2)]
+    assert dataset.splits == clips.splits
+
+
+def test_data_set_of_other_ids_counts_its_classes_and_asks_for_its_layout(tmp_path: Path):
+    content = make_content(flat=True)
+    for n, annotation in enumerate(content["annotations"]):
+        annotation["frame_dir"] = f"clip{n}"
+    content["split"] = {"train": ["clip0", "clip1"], "test": ["clip2"]}
+    clips = read_pyskl_pkl(write(tmp_path, content))
+    dataset = make_dataset(clips, "mine", LAYOUTS["ntu25"])
+    assert dataset.classes == ("0", "1", "2") and dataset.unit == "px"
+    with pytest.raises(SourceError, match="25 joints, but layout coco17 has 17"):
+        make_dataset(clips, "mine", LAYOUTS["coco17"])

@@ -128,3 +128,22 @@ def test_missing_empty_and_no_folder_are_clear(tmp_path: Path, name: str):
 def test_unknown_image_source_lists_the_known_ones(tmp_path: Path, name: str):
     with pytest.raises(UserError, match=rf"{name} has no image source 'sonar'; known: auto, color"):
         scan(tmp_path, name, video="sonar")
+
+
+def test_both_bone_conventions_are_layouts_of_ntu(tmp_path: Path):
+    source = touch(tmp_path, [f"{FIRST}.skeleton"])
+    parents = {
+        name: DATASETS["ntu60"](source, ScanOptions(layout=name)).layout.parents
+        for name in (None, "ntu25", "ntu25-hands")
+    }
+    assert parents[None] == parents["ntu25"]
+    # Hand tips: on the thumbs, or on the hands.
+    assert (parents["ntu25"][21], parents["ntu25-hands"][21]) == (22, 7)
+
+
+@pytest.mark.parametrize("name", ["ntu60", "nw-ucla", "utd-mhad", "sysu"])
+def test_options_that_a_data_set_cannot_heed_are_refused(tmp_path: Path, name: str):
+    with pytest.raises(UserError, match=f"{name} has no layout 'coco17'; known: "):
+        DATASETS[name](tmp_path, ScanOptions(layout="coco17"))
+    with pytest.raises(UserError, match=f"{name} takes no CSV"):
+        DATASETS[name](tmp_path, ScanOptions(csv=tmp_path / "a.csv"))
