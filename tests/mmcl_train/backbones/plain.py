@@ -10,18 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def conv_norm(
-    in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, dilation: int = 1
-) -> nn.Module:
-    unit = nn.Module()
-    padding = (dilation * (kernel - 1) // 2, 0)
-    unit.conv = nn.Conv2d(in_channels, out_channels, (kernel, 1), (stride, 1), padding, (dilation, 1))
-    unit.bn = nn.BatchNorm2d(out_channels)
-    return unit
+class ConvNorm(nn.Module):
+    """A k×1 convolution that keeps T, and batch norm."""
 
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, dilation: int = 1
+    ) -> None:
+        super().__init__()
+        padding = (dilation * (kernel - 1) // 2, 0)
+        self.conv = nn.Conv2d(in_channels, out_channels, (kernel, 1), (stride, 1), padding, (dilation, 1))
+        self.bn = nn.BatchNorm2d(out_channels)
 
-def run_conv_norm(unit: nn.Module, x: Tensor) -> Tensor:
-    return unit.bn(unit.conv(x))
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.conv(x))
 
 
 class Subset(nn.Module):
@@ -48,10 +49,9 @@ class GraphUnit(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(1))
         self.convs = nn.ModuleList(Subset(in_channels, out_channels) for _ in range(3))
         self.bn = nn.BatchNorm2d(out_channels)
+        self.down: nn.Module = nn.Identity()
         if in_channels != out_channels:
             self.down = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1), nn.BatchNorm2d(out_channels))
-        else:
-            self.down = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         total = sum(subset(x, self.PA[k], self.alpha) for k, subset in enumerate(self.convs))
@@ -65,7 +65,7 @@ class TemporalUnit(nn.Module):
         self.branches = nn.ModuleList()
         for dilation in (1, 2):
             layers = [nn.Conv2d(channels, size, 1), nn.BatchNorm2d(size), nn.ReLU()]
-            self.branches.append(nn.ModuleList([*layers, conv_norm(size, size, 5, stride, dilation)]))
+            self.branches.append(nn.ModuleList([*layers, ConvNorm(size, size, 5, stride, dilation)]))
         pool = nn.MaxPool2d((3, 1), (stride, 1), (1, 0))
         layers = [nn.Conv2d(channels, size, 1), nn.BatchNorm2d(size), nn.ReLU(), pool, nn.BatchNorm2d(size)]
         self.branches.append(nn.ModuleList(layers))
@@ -75,8 +75,8 @@ class TemporalUnit(nn.Module):
         out = []
         for branch in self.branches:
             y = x
-            for layer in branch:
-                y = run_conv_norm(layer, y) if hasattr(layer, "conv") else layer(y)
+            for layer in branch.children():
+                y = layer(y)
             out.append(y)
         return torch.cat(out, dim=1)
 
@@ -87,13 +87,14 @@ class Block(nn.Module):
         self.gcn1 = GraphUnit(in_channels, out_channels, joints)
         self.tcn1 = TemporalUnit(out_channels, stride)
         self.first = first
+        self.residual: nn.Module = nn.Identity()
         if not first and (in_channels != out_channels or stride != 1):
-            self.residual = conv_norm(in_channels, out_channels, stride=stride)
+            self.residual = ConvNorm(in_channels, out_channels, stride=stride)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.tcn1(self.gcn1(x))
         if not self.first:
-            y = y + (run_conv_norm(self.residual, x) if hasattr(self, "residual") else x)
+            y = y + self.residual(x)
         return F.relu(y)
 
 
