@@ -91,7 +91,9 @@ class GraphResidual(nn.Module):
             self.down = nn.Sequential(conv, nn.BatchNorm2d(out_channels))
 
     def forward(self, y: Tensor, x: Tensor) -> Tensor:
-        return F.relu(self.norm(y) + self.down(x), inplace=True)
+        return F.relu(
+            self.norm(y).add_(self.down(x)), inplace=True
+        )  # the norm keeps its input, not its output
 
 
 class TenBlockBackbone(Backbone):
