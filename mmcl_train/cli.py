@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mmcl_train.cli_deploy import import_checkpoint
+
 if TYPE_CHECKING:
     from mmcl_train.config import RunConfig
 
@@ -74,6 +76,7 @@ def run(out: Path | None, **options: Any) -> None:
     from mmcl_train.engine.inputs import InputLoader, resolve
     from mmcl_train.engine.interrupt import Interrupted
     from mmcl_train.engine.naming import default_out
+    from mmcl_train.engine.parallel import close_processes, is_first_process
     from mmcl_train.engine.summary import format_result
     from mmcl_train.engine.trainer import train
 
@@ -87,7 +90,9 @@ def run(out: Path | None, **options: Any) -> None:
     except Interrupted as stop:
         click.echo(str(stop), err=True)
         sys.exit(130)
-    click.echo(format_result(result, folder))
+    if is_first_process():
+        click.echo(format_result(result, folder))
+    close_processes()
 
 
 @cli.command()
@@ -273,10 +278,9 @@ def list_known(what: str) -> None:
             click.echo(f"    published: {preset.expected}")
             click.echo(f"    hours: {preset.hours}; hardware: {preset.hardware}")
     elif what == "backbones":
-        from mmcl_train.backbones import BACKBONES
+        from mmcl_train.backbones.listing import describe_backbones
 
-        for name, backbone in sorted(BACKBONES.items()):
-            click.echo(f"{name:<12} {backbone.publication}")
+        click.echo("\n".join(describe_backbones()))
     elif what == "streams":
         from mmcl_train.data.streams import STREAMS
 
@@ -335,6 +339,9 @@ def _config(
     if not config.data.cache:
         raise UserError("give the cache to train from: --cache DIR (`mmcl-cache build` makes one)")
     return config
+
+
+cli.add_command(import_checkpoint)
 
 
 if __name__ == "__main__":

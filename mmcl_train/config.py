@@ -23,6 +23,7 @@ class DataConfig:
     skeleton_variant: str = "default"
     text_variant: str = "default"
     rgb_variant: str = "default"
+    strip_variant: str = "default"  # of method.rgb=online
     text_feature: str = "tokens"  # tokens (as published) | choices | hidden | hidden_last
     rgb_feature: str = "logits"  # logits (as published) | pooled
     placement: str = "auto"  # auto | device | host: where the data lie
@@ -61,7 +62,8 @@ class MethodConfig:
     lambda_contrastive: float = 0.1
     lambda_refinement: float = 0.2
     temperature: float = 0.4
-    rgb: str = "cached"  # cached | online (the CNN trained in the loop, as published)
+    rgb: str = "cached"  # cached | online (the CNN trained in the loop from the strips, as published)
+    cnn: str = "inception_v3"  # of method.rgb=online: inception_v3 (as published) | small
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "data.placement": ("auto", "device", "host"),
     "data.val": ("subjects", "samples", "none"),
     "method.rgb": ("cached", "online"),
+    "method.cnn": ("inception_v3", "small"),
     "train.precision": ("fp32", "bf16"),
 }
 

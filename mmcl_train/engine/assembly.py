@@ -10,6 +10,7 @@ from mmcl_train.config import RunConfig
 from mmcl_train.method.fam import FeatureAlignment
 from mmcl_train.method.frm import FeatureRefinement
 from mmcl_train.method.model import SkeletonModel
+from mmcl_train.method.online import create_online_cnn
 from mmcl_train.method.task import CoLearningTask, LossWeights
 
 from .inputs import Inputs
@@ -59,9 +60,13 @@ def create_task_of(config: RunConfig, inputs: Inputs) -> CoLearningTask:
     """The task of a resolved config; FAM and FRM are sized from the cache, and left out without co-learning."""
     method = config.method
     model = create_model_of(config, inputs)
-    fam = frm = None
+    fam = frm = cnn = None
+    if method.enabled and method.fam and method.rgb == "online":
+        cnn = create_online_cnn(method.cnn)
     if method.enabled and method.fam:
-        fam = FeatureAlignment(inputs.train.rgb_width, model.backbone.num_features)
+        fam = FeatureAlignment(
+            cnn.num_features if cnn else inputs.train.rgb_width, model.backbone.num_features
+        )
     if method.enabled and method.frm:
         frm = FeatureRefinement(inputs.train.text_width, model.num_classes)
     return CoLearningTask(
@@ -71,4 +76,5 @@ def create_task_of(config: RunConfig, inputs: Inputs) -> CoLearningTask:
         LossWeights(method.lambda_contrastive, method.lambda_refinement),
         temperature=method.temperature,
         gather=gather_rows,
+        cnn=cnn,
     )

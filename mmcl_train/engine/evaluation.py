@@ -41,9 +41,12 @@ def evaluate_run(
     place = RunFolder(folder)
     model, about = read_model(folder, None if weights == "last" else _weights(place, weights))
     config = load_config(place.config) if place.config.is_file() else RunConfig()
+    if cache is None and not config.data.cache:
+        raise UserError(f"{folder} is an imported model: give the cache to measure it on (--cache DIR)")
     source = open_cache(cache or Path(config.data.cache))
     check_fits(about, source.description, str(source.path))
-    ids = split_samples(source.samples, protocol or about.protocol, config.data.val, config.data.val_share)
+    protocol = protocol or about.protocol or source.description.protocols[0]
+    ids = split_samples(source.samples, protocol, config.data.val, config.data.val_share)
     sample_ids = {"train": ids.train, "val": ids.val, "test": ids.test}[split]
     if not len(sample_ids):
         raise UserError(f"--split {split}: this run holds no samples out ({ids.about})")
@@ -57,7 +60,7 @@ def evaluate_run(
     resident = load_split(source, sample_ids, place_on, settings)
     logits, labels = predict_split(model.to(place_on), resident, batch=batch), resident.labels.cpu().numpy()
     accuracy = measure_accuracy(logits, labels)
-    yield f"{folder} ({weights}) on {source.path}, {protocol or about.protocol} {split}: {accuracy.count} samples"
+    yield f"{folder} ({weights}) on {source.path}, {protocol} {split}: {accuracy.count} samples"
     if resident.left_out:
         yield f"  {len(resident.left_out)} samples left out: no usable skeleton"
     top1, top5, mean = 100 * accuracy.top1, 100 * accuracy.top5, 100 * accuracy.mean_class
@@ -66,10 +69,10 @@ def evaluate_run(
         said = {
             **about.run,
             "dataset": about.dataset,
-            "protocol": protocol or about.protocol,
+            "protocol": protocol,
             "backbone": about.backbone,
             "stream": about.stream,
-            "classes": list(about.classes),
+            "classes": list(source.description.classes),
             "split": split,
             "weights": weights,
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,84 +103,82 @@ class InputLoader:
         Raises:
             UserError: a field or variant is missing or damaged, no row of one is usable, or the batch is too large.
         """
-        data, method = config.data, config.method
-        self.check_method(config)
-        ids = split_samples(self.cache.samples, data.protocol, data.val, data.val_share)
-        text = data.text_variant if method.enabled and method.frm else ""
-        rgb = data.rgb_variant if method.enabled and method.fam and method.rgb == "cached" else ""
-        train = self._load("train", ids, config, text, rgb)
+        ids = split_samples(self.cache.samples, config.data.protocol, config.data.val, config.data.val_share)
+        fields = choose_fields(config)
+        self.check_fields(fields)
+        skeleton = {"skeleton": fields["skeleton"]}
+        train = self._load("train", ids, config, fields)
+        check_batch(config, len(train))
         inputs = Inputs(
             description=self.cache.description,
             train=train,
-            val=self._load("val", ids, config, "", "") if len(ids.val) else None,
-            test=self._load("test", ids, config, "", ""),
-            fields=self.fingerprints(config, text, rgb),
+            val=self._load("val", ids, config, skeleton) if len(ids.val) else None,
+            test=self._load("test", ids, config, skeleton),
+            fields=self.fingerprints(fields),
             notes=(ids.about, *(f"train: {line}" for line in train.describe())),
             val_about=ids.about,
         )
-        check_batch(config, len(train))
         for line in inputs.notes:
             say(line)
         return inputs
 
-    def check_method(self, config: RunConfig) -> None:
-        """Raise UserError where co-learning asks for what this cache or version lacks."""
-        data, method = config.data, config.method
-        if not method.enabled:
-            return
-        if method.rgb == "online":
-            raise UserError(
-                "method.rgb=online: training the CNN in the loop is not there yet; use method.rgb=cached"
-            )
-        wanted = [("text", data.text_variant)] * method.frm + [("rgb", data.rgb_variant)] * method.fam
+    def check_fields(self, fields: Mapping[str, str]) -> None:
+        """Raise UserError where the cache lacks a field variant to co-learn from."""
         there = self.cache.fields()
-        for field, variant in wanted:
-            if variant not in there.get(field, []):
-                known = (
-                    ", ".join(f"{name}/{one}" for name, variants in there.items() for one in variants)
-                    or "nothing yet"
-                )
+        for field, variant in fields.items():
+            if field != "skeleton" and variant not in there.get(field, []):
+                known = [f"{name}/{one}" for name, variants in there.items() for one in variants]
                 raise UserError(
-                    f"{self.cache.path} has no {field}/{variant} to co-learn from (it has {known}): build it with "
-                    f"`mmcl-cache build --field {field}`, or train with --no-mmcl"
+                    f"{self.cache.path} has no {field}/{variant} to co-learn from (it has "
+                    f"{', '.join(known) or 'nothing yet'}): build it with `mmcl-cache build --field {field}`, "
+                    "or train with --no-mmcl"
                 )
 
-    def fingerprints(self, config: RunConfig, text: str, rgb: str) -> dict[str, str]:
+    def fingerprints(self, fields: Mapping[str, str]) -> dict[str, str]:
         """Fingerprint of the plan, and of each field variant that a run reads, by name."""
-        wanted = [("skeleton", config.data.skeleton_variant), ("text", text), ("rgb", rgb)]
-        fields = [self.cache.field(field, variant) for field, variant in wanted if variant]
+        opened = [self.cache.field(field, variant) for field, variant in fields.items()]
         return {
             "plan": cache_fingerprint(self.cache, []),
-            **{field.name: field.fingerprint for field in fields},
+            **{field.name: field.fingerprint for field in opened},
         }
 
-    def _load(self, name: str, ids: Split, config: RunConfig, text: str, rgb: str) -> ResidentSplit:
+    def _load(self, name: str, ids: Split, config: RunConfig, fields: Mapping[str, str]) -> ResidentSplit:
         data = config.data
         clip = make_clip(config, self.cache.description)
         key = (
-            name, data.protocol, data.val, data.val_share, data.skeleton_variant, text, rgb,
-            data.text_feature if text else "", data.rgb_feature if rgb else "", data.placement,
-        )  # fmt: skip
+            *(name, data.protocol, data.val, data.val_share, data.placement),
+            *(data.text_feature, data.rgb_feature, *fields.items()),
+        )
         sample_ids: np.ndarray = getattr(ids, name)
-        if key not in self._splits:
-            settings = SplitSettings(
-                stream=data.stream,
-                clip=clip,
-                skeleton_variant=data.skeleton_variant,
-                text_variant=text,
-                rgb_variant=rgb,
-                text_feature=data.text_feature,
-                rgb_feature=data.rgb_feature,
-                placement=data.placement,
-            )
-            try:
-                self._splits[key] = load_split(self.cache, sample_ids, self.device, settings)
-            except ValueError as error:
-                raise UserError(str(error)) from None
         try:
+            if key not in self._splits:
+                settings = SplitSettings(
+                    stream=data.stream,
+                    clip=clip,
+                    skeleton_variant=fields["skeleton"],
+                    text_variant=fields.get("text", ""),
+                    rgb_variant=fields.get("rgb", ""),
+                    strip_variant=fields.get("strip", ""),
+                    text_feature=data.text_feature,
+                    rgb_feature=data.rgb_feature,
+                    placement=data.placement,
+                )
+                self._splits[key] = load_split(self.cache, sample_ids, self.device, settings)
             return self._splits[key].view(data.stream, clip)
         except ValueError as error:
             raise UserError(str(error)) from None
+
+
+def choose_fields(config: RunConfig) -> dict[str, str]:
+    """Field → variant of all that training reads; val and test read the skeleton alone."""
+    data, method = config.data, config.method
+    fields = {"skeleton": data.skeleton_variant}
+    if method.enabled and method.frm:
+        fields["text"] = data.text_variant
+    if method.enabled and method.fam:
+        online = method.rgb == "online"
+        fields["strip" if online else "rgb"] = data.strip_variant if online else data.rgb_variant
+    return fields
 
 
 def check_batch(config: RunConfig, count: int) -> None:

@@ -110,7 +110,8 @@ def read_model(folder: Path, weights: Path | None = None) -> tuple[SkeletonModel
 def check_fits(about: ModelAbout, description: Description, where: str) -> None:
     """Raise UserError where a cache's classes, layout or joints' channels are not the model's."""
     theirs, ours = description.classes, about.classes
-    if theirs != ours:
+    numbered = ours == tuple(str(label) for label in range(len(theirs)))  # an imported model knows no names
+    if theirs != ours and not numbered:
         first = next(
             (f"{a!r} and {b!r}" for a, b in zip(ours, theirs, strict=False) if a != b),
             "the shorter is a part",

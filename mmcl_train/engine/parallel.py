@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_gather, all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def num_processes() -> int:
     """Processes that train together; 1 without torch.distributed."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def is_first_process() -> bool:
+    """The one that writes and speaks."""
+    return num_processes() == 1 or dist.get_rank() == 0
 
 
 def gather_rows(rows: Tensor) -> Tensor:
@@ -28,7 +34,8 @@ def gather_rows(rows: Tensor) -> Tensor:
         parts = [torch.empty_like(rows) for _ in range(num_processes())]
         dist.all_gather(parts, rows.contiguous())
         return torch.cat(parts)
-    return torch.cat(all_gather(rows.contiguous()))
+    gathered: Tensor = _GatherRows.apply(rows)
+    return gathered
 
 
 def sum_processes(values: Tensor) -> Tensor:
@@ -51,6 +58,13 @@ def share_buffers(module: nn.Module) -> None:
     if num_processes() > 1:
         for buffer in module.buffers():
             dist.broadcast(buffer, 0)
+
+
+def close_processes() -> None:
+    """Wait for the others and leave the process group, at the end of a command."""
+    if num_processes() > 1:
+        dist.barrier()
+        dist.destroy_process_group()
 
 
 class GlobalBatchNorm(nn.Module):
@@ -82,7 +96,7 @@ class GlobalBatchNorm(nn.Module):
             )
         axes = [axis for axis in range(x.dim()) if axis != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
-        wide = x.float()
+        wide = x if x.dtype == torch.float64 else x.float()
         mean = _mean_processes(wide.mean(dim=axes))
         centred = wide - mean.view(shape)
         variance = _mean_processes(centred.square().mean(dim=axes))
@@ -118,5 +132,40 @@ def _mean_processes(values: Tensor) -> Tensor:
     """Mean over processes, with gradients."""
     if num_processes() == 1:
         return values
-    summed: Tensor = all_reduce(values)
+    summed: Tensor = _Sum.apply(values)
     return summed / num_processes()
+
+
+class _GatherRows(torch.autograd.Function):
+    """Rows of all processes; a row's gradient is the sum of all processes' gradients of it."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.count = len(rows)
+        parts = [
+            torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(num_processes())
+        ]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        summed = gradient.contiguous().clone()
+        dist.all_reduce(summed)
+        return summed.narrow(0, dist.get_rank() * ctx.count, ctx.count)
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over processes; so is its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        summed = values.clone()
+        dist.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        summed = gradient.contiguous().clone()
+        dist.all_reduce(summed)
+        return summed

@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import SGD
 
 from mmcl_train.config import RunConfig
+from mmcl_train.data.clips import ClipTransform
 from mmcl_train.method.task import CoLearningTask
 
 from .checkpoint import Checkpoint, list_checkpoints, load_state, read_checkpoint, write_checkpoint
@@ -58,6 +59,7 @@ class Run:
     module: nn.Module
     optimiser: SGD
     generator: torch.Generator
+    clip_transform: ClipTransform
     position: Position
     window: LossWindow
     tracker: Tracker | None

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmcl_cache.store import UserError
 from mmcl_train.config import RunConfig
+from mmcl_train.data.clips import create_transform
 from mmcl_train.settings import flatten
 
 from .assembly import create_task_of
@@ -51,12 +52,14 @@ def create_accelerator(config: RunConfig) -> Accelerator:
             f"train.batch {config.train.batch} cannot be shared by {accelerator.num_processes} processes in "
             f"{config.train.accumulation} parts each"
         )
+    if accelerator.num_processes > 1 and config.method.enabled and config.method.rgb == "online":
+        raise UserError("method.rgb=online trains in one process; use method.rgb=cached with several")
     return accelerator
 
 
 def start_run(config: RunConfig, inputs: Inputs, folder: RunFolder, accelerator: Accelerator) -> Run:
     """Build the task and optimiser, load the last checkpoint if there is one, and open the trackers."""
-    device, main = accelerator.device, accelerator.is_main_process
+    device, main, train = accelerator.device, accelerator.is_main_process, inputs.train
     task = create_task_of(config, inputs)
     if config.train.sync_batchnorm:
         use_global_batchnorm(task)
@@ -66,7 +69,7 @@ def start_run(config: RunConfig, inputs: Inputs, folder: RunFolder, accelerator:
     module, _ = accelerator.prepare(task, optimiser)
     if config.train.compile:
         module = torch.compile(module)
-    batches = len(inputs.train) * config.data.repeat // config.train.batch
+    batches = len(train) * config.data.repeat // config.train.batch
     total = config.schedule.epochs * batches * config.train.batch
     progress = Progress(total, position.step * config.train.batch, quiet=not main)
     for line in describe_batch(config, accelerator):
@@ -87,6 +90,9 @@ def start_run(config: RunConfig, inputs: Inputs, folder: RunFolder, accelerator:
         module=module,
         optimiser=optimiser,
         generator=torch.Generator(device),
+        clip_transform=create_transform(
+            train.settings.clip, train.num_bodies, train.channels, train.most_frames, device
+        ),
         position=position,
         window=LossWindow(name_samples(inputs)),
         tracker=Tracker(folder.path, metrics_bytes, position.step, accelerator) if main else None,

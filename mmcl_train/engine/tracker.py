@@ -50,4 +50,5 @@ class Tracker:
         """Flush and close all."""
         self._file.close()
         self._board.close()
-        self._accelerator.end_training()
+        for tracker in self._accelerator.trackers:
+            tracker.finish()

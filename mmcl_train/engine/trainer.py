@@ -83,16 +83,17 @@ def train_epoch(run: Run, epoch: int, interrupt: InterruptFlag) -> None:
 def train_step(run: Run, rows: Tensor) -> Tensor:
     """One optimiser step on a global batch: this process's share, in `accumulation` parts. Waits for nothing.
 
+    Clips are drawn for the whole batch in every process, so that the number of processes changes no clip.
+
     Returns:
         (8,) sums over this process's rows, in the order of `window.COLUMNS`, on the device.
     """
-    train, accelerator = run.config.train, run.accelerator
-    rank = accelerator.process_index
-    torch.manual_seed(derive_seed("model", train.seed, run.position.step, rank))
-    run.generator.manual_seed(derive_seed("clips", train.seed, run.position.step, rank))
-    parts = rows.view(train.accumulation, num_processes(), -1)[:, rank]
+    train, accelerator, step = run.config.train, run.accelerator, run.position.step
+    torch.manual_seed(derive_seed("model", train.seed, step, accelerator.process_index))
+    run.generator.manual_seed(derive_seed("clips", train.seed, step))
     sums = torch.zeros(len(COLUMNS), device=accelerator.device)
     run.optimiser.zero_grad(set_to_none=True)
+    parts = rows.chunk(train.accumulation)
     for part in parts[:-1]:
         with accelerator.no_sync(run.module):
             sums += forward_backward(run, part, 1 / len(parts))
@@ -101,12 +102,28 @@ def train_step(run: Run, rows: Tensor) -> Tensor:
     return sums
 
 
-def forward_backward(run: Run, rows: Tensor, share: float) -> Tensor:
-    """Losses of some rows, and their gradients times `share` added to the parameters'; (8,) sums."""
-    batch = run.inputs.train.batch(rows, run.generator, train=True)
+def forward_backward(run: Run, part: Tensor, share: float) -> Tensor:
+    """Losses of this process's rows of a part, their gradients times `share` added to the parameters'; (8,) sums."""
+    batch = cut_batch(run, part)
     output = run.module(batch)
     run.accelerator.backward(output.losses.total * share)
     return count(output, batch)
+
+
+def cut_batch(run: Run, part: Tensor) -> Batch:
+    """This process's rows of a part, with the clips that one process alone would have drawn for them."""
+    split, rank = run.inputs.train, run.accelerator.process_index
+    if num_processes() == 1:
+        return split.batch(part, run.generator, train=True)
+    size = len(part) // num_processes()
+    own = slice(rank * size, (rank + 1) * size)
+    draws = run.clip_transform.draw(len(part), run.generator)[own]
+    batch = split.assemble(
+        part[own].to(split.home, non_blocking=True), draws.to(split.home, non_blocking=True)
+    )
+    if split.home == split.device:
+        return batch
+    return (batch.pinned() if split.device.type == "cuda" else batch).to(split.device)
 
 
 @torch.no_grad()

@@ -39,7 +39,7 @@ def make_cache(path: Path, co_learning: bool = True) -> Cache:
     codes = np.where(subjects < 4, 1, 2).astype(np.uint8)
     table = SampleTable(ids, rows % 4, subjects, rows * 0, rows * 0 - 1, {"xsub": codes})
     description = Description(
-        "learnable", CLASSES, LAYOUTS["ntu25"], 2, ("xsub",), 3, {"transform": "crop-resize", "length": 16}
+        "learnable", CLASSES, LAYOUTS["ntu25"], 1, ("xsub",), 3, {"transform": "crop-resize", "length": 16}
     )
     cache = create_cache(path, description, table, 20)
     skeletons, images, texts = [], [], []

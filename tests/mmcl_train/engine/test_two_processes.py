@@ -19,7 +19,9 @@ def start(cache: Path, rank: int, processes: int, port: int) -> subprocess.Popen
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     arguments = [str(cache), str(rank), str(processes), str(port), "true"]
     command = [sys.executable, "-m", "tests.mmcl_train.engine.worker_of_two", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def losses(workers: list[subprocess.Popen[str]]) -> list[list[float]]:
@@ -31,7 +33,7 @@ def losses(workers: list[subprocess.Popen[str]]) -> list[list[float]]:
 
 
 def test_two_processes_with_half_the_batch_each_have_the_losses_of_one(tmp_path: Path) -> None:
-    """20 steps of gloo, batch norm over all processes, rows without rgb and text among them, random crops and angles."""
+    """20 steps of gloo, batch norm over all processes, random clips, rows without rgb and text among them."""
     cache = make_cache(tmp_path / "cache").path
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

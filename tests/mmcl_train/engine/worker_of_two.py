@@ -1,10 +1,14 @@
 """Losses of the first steps of a run, as one process of several (gloo) or alone: prints a JSON list.
 
-    python worker_of_two.py CACHE RANK PROCESSES PORT BATCHNORM
+In float64: the first steps of an untrained network multiply rounding (it decides a gradient at the corner of a ReLU),
+and what is tested is that the sums are the same, not how single precision rounds them.
+
+python worker_of_two.py CACHE RANK PROCESSES PORT BATCHNORM
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -23,23 +27,37 @@ def main(cache: Path, rank: int, processes: int, port: str, sync: str) -> None:
     torch.set_num_threads(1)
 
     from mmcl_train.config import RunConfig
+    from mmcl_train.data.batch import Batch
+    from mmcl_train.engine import start
     from mmcl_train.engine.folder import open_folder
     from mmcl_train.engine.inputs import InputLoader, resolve
-    from mmcl_train.engine.parallel import sum_processes
-    from mmcl_train.engine.start import create_accelerator, start_run
+    from mmcl_train.engine.parallel import close_processes, sum_processes
     from mmcl_train.engine.trainer import train_step
     from mmcl_train.settings import override
     from tests.mmcl_train.engine.learnable_cache import SMALL
 
-    config = override(RunConfig(), [*SMALL, f"train.sync_batchnorm={sync}", "optimiser.lr=0.01", "data.val=none"])
+    config = override(
+        RunConfig(), [*SMALL, f"train.sync_batchnorm={sync}", "optimiser.lr=0.01", "data.val=none"]
+    )
     loader = InputLoader(cache, torch.device("cpu"))
     config = resolve(config, loader.cache.description)
-    accelerator = create_accelerator(config)
+    accelerator = start.create_accelerator(config)
     assert accelerator.num_processes == processes
     inputs = loader.load(config, lambda line: None)
+    create_task, assemble = start.create_task_of, inputs.train.assemble
+
+    def assemble_wide(indices: torch.Tensor, draws: torch.Tensor | None) -> Batch:
+        made = assemble(indices, draws)
+        assert made.rgb is not None and made.text is not None
+        return dataclasses.replace(
+            made, joints=made.joints.double(), rgb=made.rgb.double(), text=made.text.double()
+        )
+
+    start.create_task_of = lambda *parts: create_task(*parts).double()
+    inputs.train.assemble = assemble_wide  # type: ignore[method-assign]
     with accelerator.main_process_first():
         folder = open_folder(cache.parent / f"of-{processes}-{sync}", config, inputs.fields)
-    run = start_run(config, inputs, folder, accelerator)
+    run = start.start_run(config, inputs, folder, accelerator)
     run.module.train()
     table = []
     for step in range(STEPS):
@@ -50,8 +68,7 @@ def main(cache: Path, rank: int, processes: int, port: str, sync: str) -> None:
     if rank == 0:
         print("LOSSES " + json.dumps(table))
     run.close()
-    if processes > 1:
-        torch.distributed.destroy_process_group()
+    close_processes()
 
 
 if __name__ == "__main__":
