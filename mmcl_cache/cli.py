@@ -93,7 +93,7 @@ def _source_options(command: Any) -> Any:
 @click.option(
     "--crop-scope", default="clip", type=click.Choice(["clip", "frame"]), help="One box a clip, or a tile."
 )
-@click.option("--slack", default=0.1, metavar="SHARE", help="Added to the box on each side.")
+@click.option("--slack", default=0.15, metavar="SHARE", help="Added to the box on each side.")
 @click.option("--tiles", default=5, metavar="K", help="Frames in a strip.")
 @click.option("--shard-size", default=256, metavar="ROWS", help="Rows a shard: what a kill can lose.")
 @click.option("--batch-size", default=32, metavar="ROWS", help="Strips a model sees at once.")
@@ -106,6 +106,18 @@ def _source_options(command: Any) -> Any:
 )
 @click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 …")
 @click.option("--dtype", default="auto", metavar="NAME", help="auto, float32, bfloat16 or float16.")
+@click.option(
+    "--enc-token", is_flag=True, help="Begin questions to BLIP with [ENC], as its publication does."
+)
+@click.option("--max-tokens", type=int, metavar="N", help="Longest answer.  [default: 10, chat models 32]")
+@click.option(
+    "--compile", "compile_vision", is_flag=True, help="Compile BLIP's vision tower; for large builds."
+)
+@click.option(
+    "--model-threads", type=int, metavar="N", help="Batches a model works on at once.  [default: auto]"
+)
+@click.option("--engine", default="local", metavar="NAME", help="Who makes the shards: local or ray.")
+@click.option("--part", metavar="I/N", help="Only this part of the shards, beside jobs that make the others.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def build(
     dataset: str,
@@ -134,14 +146,22 @@ def build(
     decoder: str,
     device: str,
     dtype: str,
+    enc_token: bool,
+    max_tokens: int | None,
+    compile_vision: bool,
+    model_threads: int | None,
+    engine: str,
+    part: str | None,
     quiet: bool,
 ) -> None:
     """Decode, make strips, run the big models once, keep everything in shards.
 
     A build can be stopped or killed at any moment; the same command continues it.
     """
-    from mmcl_cache.build import Build, scan_dataset
-    from mmcl_cache.config import DEFAULT_CHOICES, DEFAULT_QUESTIONS, EMBEDDED, BuildConfig, StripSettings
+    # Threads that spin while they wait take the cores from decoding; read when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from mmcl_cache.build import run_build
+    from mmcl_cache.config import DEFAULT_CHOICES, DEFAULT_QUESTIONS, BuildConfig, StripSettings
     from mmcl_cache.datasets import ScanOptions
 
     config = BuildConfig(
@@ -159,27 +179,18 @@ def build(
         limit=limit,
         shard_size=shard_size,
         batch_size=batch_size,
-        workers=os.cpu_count() or 1 if workers is None else workers,
+        workers=workers,
         deadline=deadline,
         decoder=decoder,
         device=device,
         dtype=dtype,
         image_size=image_size,
+        enc_token=enc_token,
+        max_tokens=max_tokens,
+        compile_vision=compile_vision,
+        model_threads=model_threads,
     )
-    found = scan_dataset(config)
-    click.echo(f"{found.name}: {len(found.samples)} samples under {config.source}", err=True)
-    for note in found.notes:
-        click.echo(f"  {note}", err=True)
-    work = Build(config, found)
-    for name, model in (("text", vqa), ("rgb", cnn)):
-        if name in work.fields and model == EMBEDDED and dataset != "demo":
-            option = "--vqa Salesforce/blip-vqa-base" if name == "text" else "--cnn microsoft/resnet-50"
-            click.echo(
-                f"  note: {name} comes from the small embedded model, which knows drawn people only; "
-                f"for real pictures say {option} (the strips are kept, only {name} is made again)",
-                err=True,
-            )
-    report = work.run(quiet)
+    report = run_build(config, engine, part, lambda line: click.echo(line, err=True), quiet)
     _print_report(report)
     _print_status(config.cache)
 
@@ -234,11 +245,12 @@ def _print_report(report: Any) -> None:
     if not report.shards_made:
         click.echo("nothing to do: every shard is complete", err=True)
         return
-    models = ", ".join(f"{name} {s:.1f} s" for name, s in report.encode_seconds.items())
+    models = "".join(f", {name} {seconds:.1f} s" for name, seconds in report.model_seconds.items())
+    limit = report.limit()
     click.echo(
-        f"made {report.shards_made} shards in {report.wall_seconds:.1f} s: "
-        f"decoding {report.decode_cpu_seconds:.1f} CPU s"
-        f"{', models ' + models if models else ''}, writing {report.write_seconds:.1f} s",
+        f"made {report.shards_made} shards in {report.wall_seconds:.1f} s: decoding {report.decode_seconds:.1f} CPU s, "
+        f"preparing strips {report.prepare_seconds:.1f} s{models}, writing {report.write_seconds:.1f} s"
+        f"{f'; limited by {limit}' if limit else ''}",
         err=True,
     )
 

@@ -37,7 +37,7 @@ class StripSettings:
     sampling: str = "published"
     crop: str = "person"
     crop_scope: str = "clip"
-    slack: float = 0.1
+    slack: float = 0.15
     filter: str = "bilinear"
     quality: int = 95
 
@@ -62,12 +62,17 @@ class BuildConfig:
         limit: only the first samples of the sorted ids; None for all.
         shard_size: rows a shard.
         batch_size: strips a model sees at once; composition is fixed by the row number.
-        workers: decode processes; 0 decodes in this one.
+        workers: decode processes; 0 decodes in this one; None for one a core.
         deadline: s a sample may take before its process is killed, tried once more, then recorded.
         decoder: "auto", "decord" or "pyav"; all give the same frames.
-        device: "auto", "cpu", "cuda", "cuda:1" …
+        device: "auto", "cpu", "cuda", "cuda:1" …; several with commas between: one model process each.
         dtype: of the models: "auto" (bfloat16 on a GPU, float32 else), "float32", "bfloat16", "float16".
         image_size: px the VQA model sees; None for the model's own.
+        enc_token: begin questions to BLIP with [ENC].
+        max_tokens: longest answer; None for the model's own.
+        compile_vision: compile BLIP's vision tower.
+        model_threads: batches a model works on at once; None chooses. Changes no byte where a model can share.
+        processes: that build this cache on this machine; they share its cores.
     """
 
     dataset: str
@@ -84,19 +89,25 @@ class BuildConfig:
     limit: int | None = None
     shard_size: int = 256
     batch_size: int = 32
-    workers: int = 2
+    workers: int | None = None
     deadline: float = 60.0
     decoder: str = "auto"
     device: str = "auto"
     dtype: str = "auto"
     image_size: int | None = None
+    enc_token: bool = False
+    max_tokens: int | None = None
+    compile_vision: bool = False
+    model_threads: int | None = None
+    processes: int = 1
 
     def __post_init__(self) -> None:
         positive = {"--limit": self.limit, "--shard-size": self.shard_size, "--batch-size": self.batch_size}
+        positive |= {"--model-threads": self.model_threads}
         for name, value in positive.items():
             if value is not None and value < 1:
                 raise UserError(f"{name} {value}: must be 1 or more")
-        if self.workers < 0:
+        if self.workers is not None and self.workers < 0:
             raise UserError(f"--workers {self.workers}: must be 0 or more")
         if self.deadline <= 0:
             raise UserError(f"--deadline {self.deadline}: must be more than 0 seconds")
