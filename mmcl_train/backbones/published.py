@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from mmcl_cache.store import UserError
 
 Combine = Literal["copy", "cat", "stack", "same"]
+# Where training code puts a state dict among other things.
+WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "weights")
 Shape = tuple[int, ...]
 
 
@@ -118,9 +120,7 @@ def unwrap_checkpoint(loaded: object) -> dict[str, Tensor]:
             return strip_module_prefix(loaded)
         inner = None
         if isinstance(loaded, Mapping):
-            inner = next(
-                (loaded[k] for k in ("state_dict", "model_state_dict", "model") if k in loaded), None
-            )
+            inner = next((loaded[key] for key in WRAPPERS if key in loaded), None)
         loaded = inner
     raise PublishedKeyError(
         "the file holds no state dict (a mapping of names to tensors); save model.state_dict()"

@@ -1,0 +1,1 @@
+"""Models on their own: imported from published checkpoints, exported, applied to raw files."""
