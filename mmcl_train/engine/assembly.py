@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from safetensors import SafetensorError
 
 from mmcl_cache.store import Layout, UserError
 from mmcl_train.backbones import create_backbone
@@ -13,6 +16,8 @@ from mmcl_train.method.model import SkeletonModel
 from mmcl_train.method.online import create_online_cnn
 from mmcl_train.method.task import CoLearningTask, LossWeights
 
+from .checkpoint import load_state, unpack
+from .folder import read_json
 from .inputs import Inputs
 from .parallel import gather_rows
 
@@ -45,7 +50,7 @@ def create_model(
 def create_model_of(config: RunConfig, inputs: Inputs) -> SkeletonModel:
     """The skeleton model of a resolved config; its first weights depend on the seed alone, not on the method."""
     torch.manual_seed(config.train.seed)
-    return create_model(
+    model = create_model(
         config.model.backbone,
         width=config.model.width,
         layout=inputs.description.layout,
@@ -54,6 +59,27 @@ def create_model_of(config: RunConfig, inputs: Inputs) -> SkeletonModel:
         in_channels=inputs.train.channels,
         num_classes=inputs.description.num_classes,
     )
+    if config.model.init:
+        load_initial(model, Path(config.model.init), inputs.description.classes)
+    return model
+
+
+def load_initial(model: SkeletonModel, folder: Path, classes: tuple[str, ...]) -> None:
+    """Start from a finished run; where the classes are others, all but the classifier.
+
+    Raises:
+        UserError: no run there, or a model of another backbone, width or layout.
+    """
+    path = folder / "model.safetensors"
+    known = read_json(folder / "model.json").get("classes")
+    try:
+        state = unpack(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"model.init: {path}: weights not readable ({error})") from None
+    if known != list(classes):
+        own = {name: value for name, value in model.state_dict().items() if name.startswith("classifier.")}
+        state = {name: value for name, value in state.items() if not name.startswith("classifier.")} | own
+    load_state(model, state, f"model.init: {path}")
 
 
 def create_task_of(config: RunConfig, inputs: Inputs) -> CoLearningTask:

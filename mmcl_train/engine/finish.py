@@ -140,4 +140,5 @@ def describe_model(run: Run, about: dict[str, Any]) -> ModelAbout:
         protocol=config.data.protocol,
         skeleton_variant=config.data.skeleton_variant,
         run={key: about[key] for key in ("run", "fingerprint", "seed", "co_learning")},
+        skeleton=run.inputs.skeleton,
     )

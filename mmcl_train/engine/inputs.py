@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ class Inputs:
         fields: fingerprints of the plan and of every field variant read.
         notes: lines to print.
         val_about: what val is, in words.
+        skeleton: settings of the skeleton field.
     """
 
     description: Description
@@ -37,6 +39,7 @@ class Inputs:
     fields: dict[str, str]
     notes: tuple[str, ...]
     val_about: str
+    skeleton: dict[str, Any] = field(default_factory=dict)
 
     def split(self, name: str) -> ResidentSplit:
         """A split by name. Raises UserError for val where nothing was held out."""
@@ -117,6 +120,7 @@ class InputLoader:
             fields=self.fingerprints(fields),
             notes=(ids.about, *(f"train: {line}" for line in train.describe())),
             val_about=ids.about,
+            skeleton=self.cache.field("skeleton", fields["skeleton"]).settings,
         )
         for line in inputs.notes:
             say(line)

@@ -30,6 +30,7 @@ class ModelAbout:
         stream, clip: of its input.
         dataset, protocol, skeleton_variant: of its training.
         run: name and fingerprint of the run.
+        skeleton: settings of the skeleton field, which say how raw files are cleaned; empty where not known.
     """
 
     backbone: str
@@ -44,6 +45,7 @@ class ModelAbout:
     protocol: str
     skeleton_variant: str
     run: dict[str, Any]
+    skeleton: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
