@@ -28,8 +28,12 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def stored(self, index: int) -> np.ndarray:
+        """Row n as it is stored: bytes where it is text."""
+        return self.flat[self.offsets[index] : self.offsets[index + 1]]
+
     def __getitem__(self, index: int) -> Any:
-        row = self.flat[self.offsets[index] : self.offsets[index + 1]]
+        row = self.stored(index)
         return row.tobytes().decode("utf-8") if self.is_text else row
 
     def __iter__(self) -> Iterator[Any]:

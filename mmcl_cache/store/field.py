@@ -11,8 +11,8 @@ import numpy as np
 from mmcl_cache.errors import DamagedCacheError, MissingFieldError
 from mmcl_cache.store.columns import Columns, Ragged
 from mmcl_cache.store.fingerprint import fingerprint
-from mmcl_cache.store.schema import FORMAT_VERSION, Column, Row
-from mmcl_cache.store.shard import Marker, read_marker, read_shard, write_shard
+from mmcl_cache.store.schema import FORMAT_VERSION, REASON_COLUMN, Column, Row
+from mmcl_cache.store.shard import Marker, read_lengths, read_marker, read_shard, write_shard
 
 
 class Field:
@@ -116,12 +116,7 @@ class Field:
             MissingFieldError: it is not built yet.
             DamagedCacheError: it is not what was written.
         """
-        marker = self.marker(index)
-        if marker is None:
-            raise MissingFieldError(
-                f"{self.folder}: shard {index} of {self.num_shards} is not built; "
-                "run the same `mmcl-cache build` again to finish it"
-            )
+        marker = self._complete(index)
         return read_shard(self.folder, index, marker, self._chosen(columns), self._shards[index], verify)
 
     def load(self, sample_ids: Sequence[str] | np.ndarray, columns: Iterable[str] | None = None) -> Columns:
@@ -136,29 +131,37 @@ class Field:
         wanted = np.asarray(sample_ids, dtype=str)
         chosen = self._chosen(columns)
         shard_of, row_of = self._locate(wanted)
-        parts = {int(k): self.read_shard(int(k), [c.name for c in chosen]) for k in np.unique(shard_of)}
-        status = np.empty(len(wanted), dtype="U6")
-        for k, part in parts.items():
+        markers = {k: self._complete(k) for k in np.unique(shard_of).tolist()}
+        # Two passes, so that memory holds the result and one shard: lengths first, then the values into their places.
+        lengths = {
+            c.name: np.zeros(len(wanted), dtype=np.int64) for c in (REASON_COLUMN, *chosen) if c.is_ragged
+        }
+        for k, marker in markers.items():
             here = shard_of == k
-            status[here] = part.status[row_of[here]]
-        reasons = _join_ragged(
-            [part.reasons for part in parts.values()], list(parts), shard_of, row_of, (), "uint8", True
-        )
-        values: dict[str, np.ndarray | Ragged] = {}
-        for column in chosen:
-            pieces = [part.values[column.name] for part in parts.values()]
-            dtype, is_text = column.stored_dtype, column.dtype == "utf8"
-            if column.is_ragged:
-                values[column.name] = _join_ragged(
-                    pieces, list(parts), shard_of, row_of, column.shape, dtype, is_text
-                )
-                continue
-            joined = np.empty((len(wanted), *column.shape), dtype=dtype)
-            for k, piece in zip(parts, pieces, strict=True):
-                here = shard_of == k
-                joined[here] = piece[row_of[here]]
-            values[column.name] = joined
-        return Columns(wanted, status, reasons, values)
+            for name, found in read_lengths(self.folder, k, marker, chosen).items():
+                lengths[name][here] = found[row_of[here]]
+        status = np.empty(len(wanted), dtype="U6")
+        joined = {c.name: _empty(c, len(wanted), lengths.get(c.name)) for c in (REASON_COLUMN, *chosen)}
+        for k, marker in markers.items():
+            here = np.flatnonzero(shard_of == k)
+            rows = row_of[here]
+            part = read_shard(self.folder, k, marker, chosen, self._shards[k], verify=False)
+            status[here] = part.status[rows]
+            for name, values in {REASON_COLUMN.name: part.reasons, **part.values}.items():
+                _scatter(values, rows, joined[name], here)
+        reasons = joined.pop(REASON_COLUMN.name)
+        assert isinstance(reasons, Ragged)
+        return Columns(wanted, status, reasons, joined)
+
+    def _complete(self, index: int) -> Marker:
+        """The marker of a shard that must be there."""
+        marker = self.marker(index)
+        if marker is None:
+            raise MissingFieldError(
+                f"{self.folder}: shard {index} of {self.num_shards} is not built; "
+                "run the same `mmcl-cache build` again to finish it"
+            )
+        return marker
 
     def _chosen(self, columns: Iterable[str] | None) -> tuple[Column, ...]:
         if columns is None:
@@ -185,24 +188,25 @@ class Field:
         return shard_of, at - starts[shard_of]
 
 
-def _join_ragged(
-    pieces: Sequence[Any],
-    shards: list[int],
-    shard_of: np.ndarray,
-    row_of: np.ndarray,
-    shape: tuple[int, ...],
-    dtype: Any,
-    is_text: bool,
-) -> Ragged:
-    lengths = np.zeros(len(shard_of), dtype=np.int64)
-    for k, piece in zip(shards, pieces, strict=True):
-        here = shard_of == k
-        lengths[here] = piece.lengths[row_of[here]]
-    offsets = np.zeros(len(shard_of) + 1, dtype=np.int64)
+def _empty(column: Column, rows: int, lengths: np.ndarray | None) -> np.ndarray | Ragged:
+    """Room for a joined column."""
+    if lengths is None:
+        return np.empty((rows, *column.shape), dtype=column.stored_dtype)
+    offsets = np.zeros(rows + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
-    flat = np.empty((int(offsets[-1]), *shape), dtype=dtype)
-    piece_of = dict(zip(shards, pieces, strict=True))
-    for n, (k, row) in enumerate(zip(shard_of.tolist(), row_of.tolist(), strict=True)):
-        piece = piece_of[k]
-        flat[offsets[n] : offsets[n + 1]] = piece.flat[piece.offsets[row] : piece.offsets[row + 1]]
-    return Ragged(flat, offsets, is_text)
+    flat = np.empty((int(offsets[-1]), *column.shape), dtype=column.stored_dtype)
+    return Ragged(flat, offsets, column.dtype == "utf8")
+
+
+def _scatter(
+    values: np.ndarray | Ragged, rows: np.ndarray, into: np.ndarray | Ragged, places: np.ndarray
+) -> None:
+    """Copy some rows of a shard's column to their places in the joined one."""
+    if isinstance(values, np.ndarray):
+        assert isinstance(into, np.ndarray)
+        into[places] = values[rows]
+        return
+    assert isinstance(into, Ragged)
+    filled = into.offsets[places + 1] > into.offsets[places]  # most reasons are empty
+    for row, place in zip(rows[filled].tolist(), places[filled].tolist(), strict=True):
+        into.flat[into.offsets[place] : into.offsets[place + 1]] = values.stored(row)

@@ -198,6 +198,22 @@ def read_shard(
     return Columns(sample_ids, status, reasons, values)
 
 
+def read_lengths(
+    folder: Path, index: int, marker: Marker, columns: Sequence[Column], verify: bool = True
+) -> dict[str, np.ndarray]:
+    """(rows,) int64 lengths of every ragged column, the reasons included, without reading what they hold.
+
+    Raises:
+        DamagedCacheError: anything is not as its marker says; with `verify` every byte is compared.
+    """
+    check_size(folder, index, marker)
+    if verify:
+        check_hash(folder, index, marker)
+    ragged = [c.name for c in (REASON_COLUMN, *columns) if c.is_ragged]
+    with open_arrays(shard_path(folder, index)) as file:
+        return {n: np.diff(file.read(n + OFFSETS, np.dtype("int64"), (marker.rows + 1,))) for n in ragged}
+
+
 def _read_bytes(file: ArrayFile, name: str, rows: int) -> np.ndarray:
     array = file.read(name, None, (rows,))
     if array.dtype.kind != "S":
