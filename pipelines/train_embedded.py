@@ -14,7 +14,7 @@ import torch
 
 from pipelines.train_embedded_check import check_embedded
 from pipelines.train_embedded_cnn import train_cnn
-from pipelines.train_embedded_data import load_examples
+from pipelines.train_embedded_data import draw_examples
 from pipelines.train_embedded_vqa import train_vqa
 
 ASSETS = Path(__file__).resolve().parent.parent / "mmcl_cache" / "assets"
@@ -37,13 +37,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)  # sums then come out the same on any number of cores
     if not options.check:
-        held = load_examples(options.work / "held.npz", HELD_SEEDS, options.workers)
-        train = load_examples(options.work / "train.npz", TRAIN_SEEDS, options.workers)
+        held, train = options.work / "held.npz", options.work / "train.npz"
+        draw_examples(held, HELD_SEEDS, options.workers)
+        draw_examples(train, TRAIN_SEEDS, options.workers)
         if options.only != "vqa":
             train_cnn(train, held, steps=400, size=64, seed=options.seed, folder=options.assets / "cnn")
         if options.only != "cnn":
             train_vqa(
-                train, held, steps=(300, 300), size=64, seed=options.seed, folder=options.assets / "vqa"
+                train, held, steps=(700, 300), size=32, seed=options.seed, folder=options.assets / "vqa"
             )
     check_embedded(options.assets, options.work / "check", options.workers)
 

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipelines.train_embedded_data import GRID, SIZE, TILES, Examples
+from pipelines.train_embedded_data import TILES, Examples
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)  # what both image processors are told to use
 
 
 @dataclass(frozen=True)
 class StripBatch:
-    """B strips; labels are indices, maps (B, GRID, GRID)."""
+    """B strips; labels are indices, maps (B, grid, grid)."""
 
-    pixels: Tensor  # (B, 3, SIZE, SIZE), normalised
+    pixels: Tensor  # (B, 3, size, size), normalised
     objects: Tensor
     people: Tensor
     heights: Tensor
@@ -52,16 +52,16 @@ def _vary(batch: StripBatch, rng: np.random.Generator) -> StripBatch:
     size = len(batch.pixels)
     pixels, maps = batch.pixels, batch.maps
     mirrored = torch.from_numpy(rng.random(size) < 0.5)
-    pixels[mirrored] = _mirror_tiles(pixels[mirrored], SIZE)
-    maps[mirrored] = _mirror_tiles(maps[mirrored], GRID)
+    pixels[mirrored] = _mirror_tiles(pixels[mirrored])
+    maps[mirrored] = _mirror_tiles(maps[mirrored])
     gain = torch.from_numpy(rng.uniform(0.85, 1.15, (size, 3, 1, 1)).astype(np.float32))
     shift = torch.from_numpy(rng.uniform(-0.15, 0.15, (size, 1, 1, 1)).astype(np.float32))
     return StripBatch(pixels * gain + shift, batch.objects, batch.people, batch.heights, maps)
 
 
-def _mirror_tiles(strips: Tensor, width: int) -> Tensor:
+def _mirror_tiles(strips: Tensor) -> Tensor:
     """Each tile left for right, the tiles in their order: (..., width)."""
-    return strips.unflatten(-1, (TILES, width // TILES)).flip(-1).flatten(-2)
+    return strips.unflatten(-1, (TILES, -1)).flip(-1).flatten(-2)
 
 
 def learning_rate(step: int, steps: int, peak: float, warm_up: int = 40) -> float:

@@ -16,8 +16,9 @@ from transformers import ResNetConfig, ResNetForImageClassification
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from pipelines.train_embedded_batches import MEAN, STD, StripBatch, draw_batches, learning_rate, take_batch
-from pipelines.train_embedded_data import HEIGHTS, OBJECTS, SIZE, Examples
+from pipelines.train_embedded_data import HEIGHTS, OBJECTS, Examples, load_examples
 
+SIZE, GRID = 160, 10  # px of the image, cells of the object map
 WIDTHS = (16, 32, 64, 128)
 MAP_STAGE = 3  # its output has GRID x GRID cells
 SCENES = tuple(f"{o}, hands {h}" for o in OBJECTS for h in HEIGHTS) + tuple(
@@ -50,8 +51,9 @@ def build_image_processor() -> ViTImageProcessorPil:
     return ViTImageProcessorPil(size=side, resample=3, image_mean=list(MEAN), image_std=list(STD))
 
 
-def train_cnn(train: Examples, held: Examples, steps: int, size: int, seed: int, folder: Path) -> None:
+def train_cnn(strips: Path, held_out: Path, steps: int, size: int, seed: int, folder: Path) -> None:
     """Train `steps` batches of `size` strips and write the model and its image processor to `folder`."""
+    train, held = (load_examples(path, SIZE, GRID) for path in (strips, held_out))
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = build_cnn()
@@ -80,6 +82,7 @@ def train_cnn(train: Examples, held: Examples, steps: int, size: int, seed: int,
             print(f"cnn {step + 1} loss {loss.item():.3f} {right} ({spent:.0f} s)", flush=True)
     model.eval().save_pretrained(folder)
     build_image_processor().save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
 
 
 @torch.no_grad()

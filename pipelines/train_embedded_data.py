@@ -26,8 +26,6 @@ from mmcl_cache.video.decode import read_frames
 from mmcl_cache.video.frames import choose_frames
 from mmcl_cache.video.strip import decode_jpeg, encode_jpeg, make_strip
 
-SIZE = 160  # px, what both models see of a strip
-GRID = 10  # cells a side of the object map
 TILES, TILE = 5, (96, 480)
 OBJECTS = ("nothing", *KINDS)
 PEOPLE = ("one", "two")
@@ -39,35 +37,52 @@ CLIPS_A_SEED = 96
 class Examples:
     """N strips and what is true of them; the index of a label is its place in OBJECTS, PEOPLE, HEIGHTS."""
 
-    strips: np.ndarray  # (N, SIZE, SIZE, 3) uint8
+    strips: np.ndarray  # (N, size, size, 3) uint8
     objects: np.ndarray  # (N,)
     people: np.ndarray  # (N,)
     heights: np.ndarray  # (N,) how high a hand gets
-    maps: np.ndarray  # (N, GRID, GRID) uint8: the object in each cell, 0 none
+    maps: np.ndarray  # (N, grid, grid) uint8: the object in each cell, 0 none
 
     def __len__(self) -> int:
         return len(self.strips)
 
 
-def load_examples(path: Path, seeds: range, workers: int) -> Examples:
-    """The examples of the given seeds, from `path` (.npz) where they were drawn before."""
-    if not path.exists():
-        start = time.perf_counter()
-        tasks = [(clip, seed) for seed in seeds for clip in plan_clips(CLIPS_A_SEED)]
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            rows: list[tuple[np.ndarray, ...]] = pool.starmap(make_example, tasks, chunksize=16)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.with_suffix(".part").open("wb") as file:
-            strips, objects, people, heights, maps = (np.stack(column) for column in zip(*rows, strict=True))
-            np.savez(file, strips=strips, objects=objects, people=people, heights=heights, maps=maps)
-        os.replace(path.with_suffix(".part"), path)
-        print(f"{len(rows)} strips drawn in {time.perf_counter() - start:.0f} s", flush=True)
+def draw_examples(path: Path, seeds: range, workers: int) -> None:
+    """Draw the strips of the given seeds into `path` (.npz), unless it is there."""
+    if path.exists():
+        return
+    start = time.perf_counter()
+    tasks = [(clip, seed) for seed in seeds for clip in plan_clips(CLIPS_A_SEED)]
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        rows: list[tuple[bytes, list[int], np.ndarray]] = pool.starmap(draw_strip, tasks, chunksize=16)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".part").open("wb") as file:
+        np.savez(
+            file,
+            jpeg=np.frombuffer(b"".join(row[0] for row in rows), np.uint8),
+            ends=np.cumsum([len(row[0]) for row in rows]),
+            labels=np.array([row[1] for row in rows]),
+            places=np.stack([row[2] for row in rows]),
+        )
+    os.replace(path.with_suffix(".part"), path)
+    print(f"{len(rows)} strips drawn in {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def load_examples(path: Path, size: int, grid: int) -> Examples:
+    """The drawn strips at size x size px, resized as the image processors do, with maps of grid x grid cells."""
     with np.load(path) as file:
-        return Examples(**{name: file[name] for name in file.files})
+        jpeg, ends, labels, places = (file[name] for name in ("jpeg", "ends", "labels", "places"))
+    strips = np.empty((len(ends), size, size, 3), np.uint8)
+    for n, stop in enumerate(ends):
+        whole = decode_jpeg(jpeg[ends[n - 1] if n else 0 : stop].tobytes())
+        strips[n] = np.asarray(Image.fromarray(whole).resize((size, size), Image.Resampling.BICUBIC))
+    maps = np.stack([_map(where, label, grid) for where, label in zip(places, labels[:, 0], strict=True)])
+    objects, people, heights = labels.T
+    return Examples(strips, objects, people, heights, maps)
 
 
-def make_example(clip_id: ClipId, seed: int) -> tuple[np.ndarray, ...]:
-    """One strip at SIZE px, object, people, height and object map."""
+def draw_strip(clip_id: ClipId, seed: int) -> tuple[bytes, list[int], np.ndarray]:
+    """One strip as JPEG, its [object, people, height], and where the object is: (TILES, 4), see `_place`."""
     rng = np.random.default_rng((seed, 7, clip_id.action, clip_id.subject, clip_id.camera))
     clip = compose_clip(clip_id, seed)
     sampling = "published" if rng.random() < 0.75 else "centre"
@@ -77,20 +92,11 @@ def make_example(clip_id: ClipId, seed: int) -> tuple[np.ndarray, ...]:
     images = _through_video(clip, indices) if rng.random() < 0.2 else _draw(clip, indices)
     size = (images[0].shape[1], images[0].shape[0])
     scope = "clip" if rng.random() < 0.7 else "frame"
-    boxes = (
-        person_boxes(pixels, indices, size, float(rng.uniform(0.05, 0.25)), scope)
-        or [Box(0, 0, *size)] * TILES
-    )
-    strip = decode_jpeg(encode_jpeg(make_strip(images, boxes, TILE), int(rng.integers(80, 97))))
-    small = Image.fromarray(strip).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    slack = float(rng.uniform(0.05, 0.25))
+    boxes = person_boxes(pixels, indices, size, slack, scope) or [Box(0, 0, *size)] * TILES
+    jpeg = encode_jpeg(make_strip(images, boxes, TILE), int(rng.integers(80, 97)))
     kind = OBJECTS.index(clip.held) if clip.held != "none" else 0
-    return (
-        np.asarray(small),
-        np.asarray(kind),
-        np.asarray(clip.people - 1),
-        _height(clip, indices),
-        _map(clip, indices, boxes),
-    )
+    return jpeg, [kind, clip.people - 1, _height(clip, indices)], _place(clip, indices, boxes)
 
 
 def _draw(clip: Clip, indices: np.ndarray) -> list[np.ndarray]:
@@ -104,7 +110,7 @@ def _through_video(clip: Clip, indices: np.ndarray) -> list[np.ndarray]:
         return list(read_frames(path, np.arange).images)
 
 
-def _height(clip: Clip, indices: np.ndarray) -> np.ndarray:
+def _height(clip: Clip, indices: np.ndarray) -> int:
     """How high any hand gets in the frames shown: below the belly, below the shoulders, above."""
     highest = 0
     for actor in clip.stage.actors:
@@ -113,22 +119,31 @@ def _height(clip: Clip, indices: np.ndarray) -> np.ndarray:
         for level, name in ((1, "spine_mid"), (2, "spine_shoulder")):
             if (hands > up[:, [JOINTS.index(name)]]).any():
                 highest = max(highest, level)
-    return np.asarray(highest)
+    return highest
 
 
-def _map(clip: Clip, indices: np.ndarray, boxes: list[Box]) -> np.ndarray:
-    """(GRID, GRID) uint8: in which cells of the strip the object is; each cell it covers in part counts."""
-    found = np.zeros((GRID, GRID), np.uint8)
-    cells = GRID // TILES
+def _place(clip: Clip, indices: np.ndarray, boxes: list[Box]) -> np.ndarray:
+    """(TILES, 4) the object's left, top, right, bottom as shares of each tile's width and height; NaN for none."""
+    places = np.full((TILES, 4), np.nan)
     for track in clip.stage.tracks:
         half = np.array(KINDS[track.kind]) / 2 * 0.8
         for k, (t, box) in enumerate(zip(indices, boxes, strict=True)):
             seen = clip.stage.camera.see(track.centre[t])
-            centre = clip.stage.camera.colour(seen)
+            centre = clip.stage.camera.colour(seen) - (box.left, box.top)
             reach = half * clip.stage.camera.pixels_per_metre(seen)
-            low = (centre - reach - (box.left, box.top)) / (box.right - box.left, box.bottom - box.top)
-            high = (centre + reach - (box.left, box.top)) / (box.right - box.left, box.bottom - box.top)
-            x0, x1 = (int(np.clip(np.floor(v * cells), 0, cells)) for v in (low[0], high[0] + 1 / cells))
-            y0, y1 = (int(np.clip(np.floor(v * GRID), 0, GRID)) for v in (low[1], high[1] + 1 / GRID))
-            found[y0:y1, k * cells + x0 : k * cells + x1] = OBJECTS.index(track.kind)
+            extent = (box.right - box.left, box.bottom - box.top)
+            places[k] = *((centre - reach) / extent), *((centre + reach) / extent)
+    return places
+
+
+def _map(places: np.ndarray, kind: int, grid: int) -> np.ndarray:
+    """(grid, grid) uint8: in which cells of the strip the object is; each cell it covers in part counts."""
+    found = np.zeros((grid, grid), np.uint8)
+    cells = grid // TILES
+    for k, place in enumerate(places):
+        if np.isfinite(place).all():
+            left, top, right, bottom = place * (cells, grid, cells, grid)
+            columns = slice(int(np.clip(left, 0, cells)), int(np.clip(right + 1, 0, cells)))
+            rows = slice(int(np.clip(top, 0, grid)), int(np.clip(bottom + 1, 0, grid)))
+            found[rows, k * cells : (k + 1) * cells][:, columns] = kind
     return found
