@@ -41,7 +41,7 @@ def main() -> None:
         draw_examples(held, HELD_SEEDS, options.workers)
         draw_examples(train, TRAIN_SEEDS, options.workers)
         if options.only != "vqa":
-            train_cnn(train, held, steps=400, size=64, seed=options.seed, folder=options.assets / "cnn")
+            train_cnn(train, held, steps=700, size=64, seed=options.seed, folder=options.assets / "cnn")
         if options.only != "cnn":
             train_vqa(
                 train, held, steps=(700, 300), size=32, seed=options.seed, folder=options.assets / "vqa"
