@@ -50,6 +50,9 @@ class ModelConfig:
 
     backbone: str = "ctrgcn"
     width: float = 1.0
+    init: str = (
+        ""  # folder of a finished run to start from; its classifier only where the classes are the same
+    )
 
 
 @dataclass(frozen=True)
