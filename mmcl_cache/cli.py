@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from mmcl_cache import __version__
+from mmcl_cache.cli_exchange import export_files, import_files, print_plan
 from mmcl_cache.errors import UserError
 
 INTERRUPTED = 130
@@ -220,6 +221,80 @@ def verify(cache: Path) -> None:
             f"{cache}: {len(problems)} problem{'s' * (len(problems) > 1)}; nothing of them is ever trained on"
         )
     click.echo(f"{cache}: every finished shard is as it was written")
+
+
+@main.command()
+@click.argument("cache", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Page to write.  [default: gallery.html]"
+)
+@click.option("--sample", "samples", multiple=True, metavar="ID", help="Only these samples.")
+@click.option("--class", "classes", multiple=True, metavar="NAME", help="Only these classes: name or label.")
+@click.option("--split", default="", metavar="PROTOCOL:SPLIT", help="Only one split, such as xsub:test.")
+@click.option("--answer", default="", metavar="TEXT", help="Only samples with this answer.")
+@click.option(
+    "--status", default="", metavar="NAME", help="Only rows that are ok, absent, failed or pending."
+)
+@click.option("--limit", default=1000, metavar="N", help="Most samples to picture, spread over the classes.")
+@click.option(
+    "--variant", "variants", multiple=True, metavar="FIELD=NAME", help="Of this field only this variant."
+)
+def gallery(
+    cache: Path,
+    out: Path | None,
+    samples: tuple[str, ...],
+    classes: tuple[str, ...],
+    split: str,
+    answer: str,
+    status: str,
+    limit: int,
+    variants: tuple[str, ...],
+) -> None:
+    """A page to look at CACHE: strips, questions, answers, skeletons, and what is missing."""
+    from mmcl_cache.gallery import GallerySettings, write_gallery
+    from mmcl_cache.store import open_cache
+
+    path = out or Path("gallery.html")
+    settings = GallerySettings(
+        samples, classes, split, answer, status, limit, variants=_named_variants(variants)
+    )
+    made = write_gallery(open_cache(cache), path, settings)
+    size = path.stat().st_size / 1e6
+    click.echo(f"{path}: {len(made.shown)} of {len(made.selected)} samples pictured, {size:.1f} MB")
+
+
+@main.command()
+@_source_options
+@click.option("--shard-size", default=256, metavar="ROWS", help="Rows a shard.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def plan(
+    dataset: str,
+    source: Path | None,
+    video: str,
+    layout: str | None,
+    csv: Path | None,
+    limit: int | None,
+    shard_size: int,
+    as_json: bool,
+) -> None:
+    """What a build would meet: samples, what they lack, bytes to read, shards, expected size. Opens no file."""
+    from mmcl_cache.config import BuildConfig
+    from mmcl_cache.datasets import ScanOptions
+    from mmcl_cache.plan import scan_dataset
+
+    config = BuildConfig(
+        dataset=dataset,
+        source=source or Path("data") / dataset,
+        cache=Path("caches") / dataset,
+        scan=ScanOptions(video=video, layout=layout, csv=csv),
+        limit=limit,
+        shard_size=shard_size,
+    )
+    print_plan(scan_dataset(config), shard_size, as_json)
+
+
+main.add_command(import_files)
+main.add_command(export_files)
 
 
 @main.command(name="list")

@@ -73,3 +73,26 @@ def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+class StageProgress:
+    """One stage whose size is told with the first step; call it with (done, total)."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage, self._done = stage, 0
+        self._board: ProgressBoard | None = None
+
+    def __enter__(self) -> StageProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._board is not None:
+            self._board.__exit__(kind, error, trace)
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._board is None:
+            self._board = ProgressBoard({self._stage: total}).__enter__()
+        self._board.advance(self._stage, done - self._done)
+        self._done = done

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmcl_cache.datasets import Dataset
 from mmcl_cache.errors import SampleError
@@ -15,10 +15,14 @@ from mmcl_cache.store import Column, Row
 
 def skeleton_columns(dataset: Dataset) -> tuple[Column, ...]:
     shape = (dataset.layout.num_joints, dataset.channels)
-    unit = "m" if dataset.channels == 3 and not dataset.settings.get("pixels_2d") else "px"
     return (
         Column(
-            "joints", "float32", shape, True, unit, "frame by frame, in each frame body by body: T·M rows"
+            "joints",
+            "float32",
+            shape,
+            True,
+            dataset.unit,
+            "frame by frame, in each frame body by body: T·M rows",
         ),
         Column("frames", "int32", (), False, "", "T"),
         Column("bodies", "int32", (), False, "", "M that are stored; absent bodies are not"),
@@ -35,14 +39,18 @@ def make_skeleton_row(sample_id: str, dataset: Dataset, bodies: Bodies) -> Row:
     Raises:
         SampleError: nothing is left after cleaning.
     """
-    return Row(sample_id, "ok", "", _pack(dataset.clean(bodies)))
+    return Row(sample_id, "ok", "", pack_joints(dataset.clean(bodies).joints))
 
 
-def _pack(bodies: Bodies) -> Mapping[str, Any]:
-    there = bodies.joints.any(axis=(0, 2, 3))
+def pack_joints(joints: NDArray[np.float32]) -> dict[str, Any]:
+    """The columns of a clip, (T, M, V, C); bodies after the last one that is ever there are not stored.
+
+    Raises:
+        SampleError: nobody is in any frame.
+    """
+    there = joints.any(axis=(0, 2, 3))
     if not there.any():
         raise SampleError("no body in any frame")
     count = int(np.flatnonzero(there)[-1]) + 1
-    joints = np.ascontiguousarray(bodies.joints[:, :count], dtype=np.float32)
-    frames, _, joint_count, channels = joints.shape
-    return {"joints": joints.reshape(-1, joint_count, channels), "frames": frames, "bodies": count}
+    kept = np.ascontiguousarray(joints[:, :count], dtype=np.float32)
+    return {"joints": kept.reshape(-1, *kept.shape[2:]), "frames": len(kept), "bodies": count}

@@ -1,0 +1,115 @@
+"""Commands of `mmcl-cache` that look before a build, and that exchange caches with other formats."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from mmcl_cache.errors import UserError
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command(name="import")
+@click.argument("path", type=PATH)
+@click.option("--cache", type=PATH, required=True, help="Folder of the cache; made new for skeletons.")
+@click.option(
+    "--field", default="skeleton", type=click.Choice(["skeleton", "text", "strip"]), help="What PATH holds."
+)
+@click.option(
+    "--dataset", metavar="NAME", help="What the cache calls it.  [default: ntu60, ntu120 or the file's name]"
+)
+@click.option(
+    "--layout", metavar="NAME", help="Layout of the joints.  [default: that of the format's family]"
+)
+@click.option("--protocol", metavar="NAME", help="Of an .npz whose counts alone do not tell it.")
+@click.option(
+    "--names", type=PATH, help="Of an .npz: the ids it was made from, one a line.  [default: as published]"
+)
+@click.option("--variant", default="default", metavar="NAME", help="Name of the imported text or strips.")
+def import_files(
+    path: Path,
+    cache: Path,
+    field: str,
+    dataset: str | None,
+    layout: str | None,
+    protocol: str | None,
+    names: Path | None,
+    variant: str,
+) -> None:
+    """Keep what was computed before: PATH into a cache.
+
+    PATH is CTR-GCN's .npz or pyskl's .pkl (skeletons, a new cache), or a folder of <sample id>.npy text features or
+    <sample id>.jpg strips (--field text, --field strip) for a cache that is there. Nothing in a file is ever run.
+    """
+    from mmcl_cache.exchange.features_in import import_features
+    from mmcl_cache.exchange.skeletons_in import import_skeletons
+    from mmcl_cache.progress import StageProgress
+    from mmcl_cache.store import field_status, open_cache
+
+    if field == "skeleton":
+        with StageProgress("import") as say:
+            opened = import_skeletons(
+                path, cache, name=dataset, layout=layout, protocol=protocol, names=names, say=say
+            )
+        counts = field_status(opened.field("skeleton"))
+        click.echo(f"{cache}: {opened.description.dataset}, {counts.rows}")
+        return
+    if dataset or layout or protocol or names:
+        raise UserError(f"--field {field}: --dataset, --layout, --protocol and --names belong to skeletons")
+    with StageProgress("import") as say:
+        made, strangers = import_features(open_cache(cache), path, field, variant, say)
+    more = f"; {strangers} files are named after no sample and were left out" if strangers else ""
+    click.echo(f"{cache}: {made.name}, {field_status(made).rows}{more}")
+
+
+@click.command(name="export")
+@click.argument("cache", type=PATH)
+@click.option("--format", "form", required=True, metavar="NAME", help="ctrgcn (.npz) or pyskl (.pkl).")
+@click.option("--out", type=PATH, required=True, help="File to write.")
+@click.option("--protocol", metavar="NAME", help="Of the .npz.  [default: the cache's first]")
+def export_files(cache: Path, form: str, out: Path, protocol: str | None) -> None:
+    """The skeletons of CACHE as others' code reads them."""
+    from mmcl_cache.exchange.skeletons_out import export_skeletons
+    from mmcl_cache.store import open_cache
+
+    written, left_out = export_skeletons(open_cache(cache), out, form, protocol)
+    click.echo(
+        f"{out}: {written} clips"
+        + (f"; {left_out} rows without a valid skeleton left out" if left_out else "")
+    )
+
+
+def print_plan(found: object, shard_size: int, as_json: bool) -> None:
+    """What a build of a data set would meet."""
+    from dataclasses import asdict
+
+    from mmcl_cache.datasets import Dataset
+    from mmcl_cache.datasets.plan import plan_summary
+
+    assert isinstance(found, Dataset)
+    summary = plan_summary(found)
+    strips = sum(s.video is not None for s in found.samples)
+    shards = -(-summary.samples // shard_size)
+    # Measured on NTU-like material: a 480 × 480 strip of JPEG quality 95, and one body of 25 joints and 75 frames.
+    size = strips * 60_000 + (summary.samples - summary.no_skeleton - summary.nothing) * 30_000
+    if as_json:
+        click.echo(json.dumps(asdict(summary) | {"shards": shards, "expected_bytes": size}, indent=1))
+        return
+    about = "about " if summary.estimated else ""
+    lines = [
+        f"{found.name}: {summary.samples} samples: {summary.complete} with video and skeleton, "
+        f"{summary.no_video} without video, {summary.no_skeleton} without skeleton, {summary.nothing} with neither",
+        *(f"  {note}" for note in summary.notes),
+        *(f"  protocol {name}: {train} train, {test} test" for name, (train, test) in summary.splits.items()),
+        f"  to read: {about}{summary.video_bytes / 1e9:.2f} GB of video, {about}{summary.skeleton_bytes / 1e9:.2f} GB of "
+        "skeletons",
+        f"  to write: {shards} shards a field, expected {size / 1e9:.2f} GB of skeletons and strips; features come on top, "
+        "about 2 to 8 kB a sample",
+    ]
+    for what, ids in (("video", summary.no_video_ids), ("skeleton", summary.no_skeleton_ids)):
+        if ids:
+            lines.append(f"  no {what}: {', '.join(ids)} …")
+    click.echo("\n".join(lines))
