@@ -99,6 +99,7 @@ class HierarchyConv(nn.Module):
         self.adjacency = nn.Parameter(adjacency.clone())
         self.reduce = nn.Conv2d(in_channels, inner, 1)
         self.reduce_norm = nn.BatchNorm2d(inner)
+        # A grouped 1×1 convolution, held as one, run as a batched product.
         self.value = nn.Conv2d(inner, SUBSETS * inner, 1, groups=self.pairs, bias=False)
         self.bias = nn.Parameter(torch.zeros(SUBSETS * inner))
         self.value_norm = nn.BatchNorm2d(SUBSETS * inner)
@@ -113,7 +114,9 @@ class HierarchyConv(nn.Module):
         frames = x.shape[2]
         reduced = F.relu(self.reduce_norm(self.reduce(x)), inplace=True)
         shape = (self.pairs * SUBSETS, self.inner * frames)
-        values = self.value(reduced).reshape(x.shape[0], *shape, x.shape[3])
+        grouped = reduced.flatten(2).unflatten(1, (self.pairs, self.inner))  # (N, L, c, T·V)
+        weight = self.value.weight.reshape(self.pairs, SUBSETS * self.inner, self.inner)
+        values = torch.matmul(weight, grouped).reshape(x.shape[0], *shape, x.shape[3])
         spread = torch.matmul(values, self.adjacency.flatten(0, 1).transpose(1, 2))
         spread = spread.reshape(x.shape[0], -1, frames, x.shape[3]) + self.bias[:, None, None]
         joints = self.value_norm(spread).unflatten(1, (self.pairs, SUBSETS * self.inner))  # (N, L, 3c, T, V)
@@ -121,8 +124,8 @@ class HierarchyConv(nn.Module):
         if self.attention is None:
             joints, edges = joints.sum(dim=1), edges.sum(dim=1)
         else:
-            peaks = torch.cat([joints.max(dim=3).values, edges], dim=2).transpose(1, 2)
-            weight = self.attention(peaks).transpose(1, 2)  # (N, L, 4c)
+            peaks = torch.cat([joints.max(dim=3).values, edges], dim=2).transpose(1, 2).contiguous()
+            weight = self.attention(peaks).transpose(1, 2).contiguous()  # (N, L, 4c)
             of_joints, of_edges = weight.split([SUBSETS * self.inner, self.inner], dim=2)
             joints = (joints * of_joints[..., None, None]).sum(dim=1)
             edges = (edges * of_edges[..., None]).sum(dim=1)

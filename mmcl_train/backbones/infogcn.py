@@ -61,13 +61,13 @@ class AttentionGraphConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, V) → (N, C', T, V)."""
-        frames = x.permute(0, 2, 3, 1)
+        frames = x.permute(0, 2, 3, 1).contiguous()  # once, for both that read it; a view in channels-last
         graph = self.attention(frames) * self.topology  # (N, T, H, V, V)
         joints = graph.shape[-1]
         values = self.value(frames).reshape(*frames.shape[:2], joints * self.heads, self.out_channels)
         graph = graph.permute(0, 1, 3, 4, 2).flatten(3)  # (N, T, V, V·H), as the values lie in memory
         y = torch.matmul(graph, values) + self.bias.sum(dim=0)
-        return self.finish(y.permute(0, 3, 1, 2), x)
+        return self.finish(y.permute(0, 3, 1, 2).contiguous(), x)
 
 
 class ActivatedTemporalConv(MultiScaleTemporalConv):
@@ -82,6 +82,7 @@ class InfoGCN(Backbone):
 
     publication = "InfoGCN (CVPR 2022)"
     year = 2022
+    own_auxiliary = "infogcn"
     min_clip_length = 1
 
     def __init__(
