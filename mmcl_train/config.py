@@ -65,6 +65,10 @@ class MethodConfig:
     lambda_contrastive: float = 0.1
     lambda_refinement: float = 0.2
     temperature: float = 0.4
+    # Another publication's objective beside these, with co-learning or without. "": the backbone's own, where its
+    # publication has one (infogcn, protogcn); none; frhead, skeletongcl, infogcn, protogcn
+    auxiliary: str = ""
+    auxiliary_weight: float = 0.0  # 0: as published
     rgb: str = "cached"  # cached | online (the CNN trained in the loop from the strips, as published)
     cnn: str = "inception_v3"  # of method.rgb=online: inception_v3 (as published) | small
 
@@ -128,6 +132,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "data.val": ("subjects", "samples", "none"),
     "method.rgb": ("cached", "online"),
     "method.cnn": ("inception_v3", "small"),
+    "method.auxiliary": ("", "none", "frhead", "infogcn", "protogcn", "skeletongcl"),
     "train.precision": ("fp32", "bf16"),
 }
 
@@ -149,6 +154,7 @@ LEAST: dict[str, float] = {
     "clip.shortest": 1,
     "method.lambda_contrastive": 0,
     "method.lambda_refinement": 0,
+    "method.auxiliary_weight": 0,
     "optimiser.lr": 0,
     "optimiser.momentum": 0,
     "optimiser.weight_decay": 0,

@@ -172,12 +172,19 @@ class AGCN(TenBlockBackbone):
     year = 2019
     published_rules = rules(FRAME_RULES, block_rules(len(TEN_BLOCKS), "l{number}", adaptive_rules))
     graph_conv: ClassVar[type[AdaptiveGraphConv]] = SoftmaxGraphConv
+    num_graphs = SUBSETS
 
     def create_parts(self, in_channels: int, out_channels: int, stride: int) -> tuple[nn.Module, nn.Module]:
         graphs = torch.tensor(spatial_stack(self.layout), dtype=torch.get_default_dtype())
         temporal = TemporalConv(out_channels, out_channels, 9, stride)
         init_conv_fan_out(temporal.conv)
         return self.graph_conv(in_channels, out_channels, graphs), temporal
+
+    def infer_graph(self, x: Tensor) -> Tensor:
+        """The last block's products of embeddings, summed over channels and time, as SkeletonGCL reads them."""
+        last = self.blocks[-1].graph
+        assert isinstance(last, AdaptiveGraphConv)
+        return last.similarity(x) * (last.embed.out_channels // (2 * SUBSETS) * x.shape[2])
 
 
 class AAGCN(AGCN):

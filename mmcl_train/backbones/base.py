@@ -33,7 +33,10 @@ class Backbone(nn.Module):
         {}
     )  # second names of one tensor: regex → template
 
+    own_auxiliary: ClassVar[str] = ""  # the objective of `method.auxiliary` that its publication trains with
+
     num_features: int
+    num_graph_features: int = 0  # length of `forward_with_graph`'s graph; 0: it gives none
 
     def __init__(
         self,
@@ -81,6 +84,18 @@ class Backbone(nn.Module):
 
     def forward(self, joints: Tensor) -> Tensor:
         """(N, C, T, V, M) joints → (N, num_features)."""
+        raise NotImplementedError
+
+    def map_shapes(self, clip_length: int) -> tuple[tuple[int, int], ...]:
+        """(channels, frames) of each map of `forward_with_maps`, early to late; empty: it gives none."""
+        return ()
+
+    def forward_with_maps(self, joints: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Features as `forward`, and feature maps (N·M, C, T, V) on the way, for an auxiliary objective."""
+        raise NotImplementedError
+
+    def forward_with_graph(self, joints: Tensor) -> tuple[Tensor, Tensor]:
+        """Features as `forward`, and the graph inferred of each sample, (N, num_graph_features), for the same."""
         raise NotImplementedError
 
     def create_classifier(self, num_classes: int) -> nn.Module:

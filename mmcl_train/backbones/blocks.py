@@ -101,6 +101,9 @@ class TenBlockBackbone(Backbone):
 
     min_clip_length = 1
     plan: ClassVar[Sequence[tuple[int, int]]] = TEN_BLOCKS
+    # Blocks whose output `forward_with_maps` gives: the first, the last of each width but the deepest's, and the last.
+    map_blocks: ClassVar[Sequence[int]] = (0, 4, 7, 9)
+    num_graphs: ClassVar[int] = 0  # subsets of the graph that `infer_graph` gives
 
     def __init__(
         self,
@@ -120,6 +123,7 @@ class TenBlockBackbone(Backbone):
         )
         self.input_norm = BodyNorm(in_channels, layout.num_joints, num_bodies)
         self.blocks, self.num_features = create_blocks(in_channels, width, self.create_parts, self.plan)
+        self.num_graph_features = self.num_graphs * layout.num_joints**2
 
     def create_parts(self, in_channels: int, out_channels: int, stride: int) -> tuple[nn.Module, nn.Module]:
         """A block's graph module and temporal module."""
@@ -129,6 +133,39 @@ class TenBlockBackbone(Backbone):
         """(N, C, T, V, M) → (N, num_features)."""
         self.check_input(joints)
         return pool_bodies(self.blocks(self.input_norm(joints)), self.num_bodies)
+
+    def map_shapes(self, clip_length: int) -> tuple[tuple[int, int], ...]:
+        """(channels, frames) after the first, fifth, eighth and last block; a stride rounds up."""
+        shapes = []
+        frames = clip_length
+        for channels, stride in self.plan:
+            frames = -(-frames // stride)
+            shapes.append((scale_channels(channels, self.width), frames))
+        return tuple(shapes[index] for index in self.map_blocks)
+
+    def forward_with_maps(self, joints: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Features as `forward`, and the maps (N·M, C, T, V) of `map_shapes`."""
+        self.check_input(joints)
+        x = self.input_norm(joints)
+        maps = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in self.map_blocks:
+                maps.append(x)
+        return pool_bodies(x, self.num_bodies), tuple(maps)
+
+    def forward_with_graph(self, joints: Tensor) -> tuple[Tensor, Tensor]:
+        """Features as `forward`, and the last block's inferred graphs (N, K·V·V), the mean over bodies."""
+        self.check_input(joints)
+        x = self.input_norm(joints)
+        for index in range(len(self.blocks) - 1):
+            x = self.blocks[index](x)
+        graph = self.infer_graph(x).unflatten(0, (-1, self.num_bodies)).mean(dim=1)
+        return pool_bodies(self.blocks[-1](x), self.num_bodies), graph.flatten(1)
+
+    def infer_graph(self, x: Tensor) -> Tensor:
+        """What the last block infers of its input (N·M, C, T, V): (N·M, num_graphs, V, V)."""
+        raise NotImplementedError
 
 
 def block_rules(

@@ -121,6 +121,13 @@ class ChannelTopologyConv(nn.Module):
             torch.ones_like(self.alpha),
         )
 
+    def infer_graph(self, x: Tensor) -> Tensor:
+        """The refinement alone, without α and A, its mean over channels: (N, C, T, V) → (N, K, V to, V from)."""
+        pooled = self.relate(x.mean(dim=2)).unflatten(1, (2, self.subsets, self.relation))
+        difference = torch.tanh(pooled[:, 0].unsqueeze(-1) - pooled[:, 1].unsqueeze(-2))
+        graph = torch.einsum("kr,nkruv->nkuv", self.refine_weight.mean(dim=1), difference)
+        return graph + self.refine_bias.mean(dim=1)[:, None, None]
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, V) → (N, C', T, V)."""
         values = self.value(x).unflatten(1, (self.subsets, self.out_channels))
@@ -152,11 +159,18 @@ class CTRGCN(TenBlockBackbone):
 
     publication = "CTR-GCN (ICCV 2021, arXiv:2107.12213)"
     year = 2021
+    num_graphs = SUBSETS
 
     def create_parts(self, in_channels: int, out_channels: int, stride: int) -> tuple[nn.Module, nn.Module]:
         adjacency = torch.from_numpy(spatial_stack(self.layout)).float()
         graph = ChannelTopologyConv(in_channels, out_channels, adjacency)
         return graph, create_temporal(out_channels, stride)
+
+    def infer_graph(self, x: Tensor) -> Tensor:
+        """The last block's refinement, as SkeletonGCL reads it."""
+        last = self.blocks[-1].graph
+        assert isinstance(last, ChannelTopologyConv)
+        return last.infer_graph(x)
 
 
 class CTRSGCN(TenBlockBackbone):

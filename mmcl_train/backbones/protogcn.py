@@ -59,6 +59,7 @@ class ProtoGCN(Backbone):
     min_clip_length = 1
     # Parameters (regex) that only `forward_with_graph` reaches.
     auxiliary_parameters = (r"reconstruction\..*",)
+    own_auxiliary = "protogcn"
     published_rules = rules(
         norm_rules(r"reconstruction\.(query|memory)", r"backbone.prn.\1_matrix"),
         norm_rules(r"reconstruction\.mix", "backbone.post"),
@@ -93,6 +94,7 @@ class ProtoGCN(Backbone):
         self.body_norm = BodyNorm(in_channels, layout.num_joints, num_bodies, per_body=False)
         self.blocks = stack_blocks(stages, create_graph, layout.num_joints)
         self.num_features = stages[-1].out_channels
+        self.num_graph_features = layout.num_joints**2
         self.reconstruction = PrototypeReconstruction(self.num_features)
 
     def forward(self, joints: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from mmcl_cache.store import Layout, UserError
 from mmcl_train.backbones import create_backbone
 from mmcl_train.config import RunConfig
+from mmcl_train.method.auxiliary import create_auxiliary
 from mmcl_train.method.fam import FeatureAlignment
 from mmcl_train.method.frm import FeatureRefinement
 from mmcl_train.method.model import SkeletonModel
@@ -95,12 +96,21 @@ def create_task_of(config: RunConfig, inputs: Inputs) -> CoLearningTask:
         )
     if method.enabled and method.frm:
         frm = FeatureRefinement(inputs.train.text_width, model.num_classes)
+    auxiliary = None
+    if method.auxiliary not in ("", "none"):
+        auxiliary = create_auxiliary(
+            method.auxiliary,
+            model.backbone,
+            num_classes=model.num_classes,
+            num_samples=len(inputs.train),
+        )
     return CoLearningTask(
         model,
         fam,
         frm,
-        LossWeights(method.lambda_contrastive, method.lambda_refinement),
+        LossWeights(method.lambda_contrastive, method.lambda_refinement, method.auxiliary_weight),
         temperature=method.temperature,
         gather=gather_rows,
         cnn=cnn,
+        auxiliary=auxiliary,
     )

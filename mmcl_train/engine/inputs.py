@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import numpy as np
 import torch
 
 from mmcl_cache.store import Cache, Description, UserError, cache_fingerprint, open_cache
-from mmcl_train.config import RunConfig
+from mmcl_train.backbones import BACKBONES
+from mmcl_train.config import MethodConfig, RunConfig
 from mmcl_train.data.clips import ClipSettings, clip_settings
 from mmcl_train.data.resident import ResidentSplit, SplitSettings, load_split
 from mmcl_train.data.splits import Split, split_samples
 from mmcl_train.data.streams import STREAMS
+from mmcl_train.method.auxiliary import AUXILIARIES
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Inputs:
     fields: dict[str, str]
     notes: tuple[str, ...]
     val_about: str
-    skeleton: dict[str, Any] = field(default_factory=dict)
+    skeleton: dict[str, Any]
 
     def split(self, name: str) -> ResidentSplit:
         """A split by name. Raises UserError for val where nothing was held out."""
@@ -52,7 +54,7 @@ class Inputs:
 
 
 def resolve(config: RunConfig, description: Description) -> RunConfig:
-    """Fill in what the config leaves to the cache: protocol, clip transform and length.
+    """Fill in what the config leaves to the cache: protocol, clip transform and length; and the auxiliary objective.
 
     Raises:
         UserError: the cache lacks the protocol, or an unknown stream or transform is asked for.
@@ -67,7 +69,18 @@ def resolve(config: RunConfig, description: Description) -> RunConfig:
         config,
         data=dataclasses.replace(config.data, protocol=protocol),
         clip=dataclasses.replace(config.clip, transform=clip.transform, length=clip.length),
+        method=resolve_auxiliary(config),
     )
+
+
+def resolve_auxiliary(config: RunConfig) -> MethodConfig:
+    """The method's settings with the auxiliary objective named, "none" or as asked, and its weight filled in."""
+    known = BACKBONES.get(config.model.backbone)  # an unknown one is refused where it is built
+    name = config.method.auxiliary or (known.own_auxiliary if known else "") or "none"
+    weight = config.method.auxiliary_weight if name != "none" else 0.0
+    if name != "none" and not weight:
+        weight = AUXILIARIES[name].weight
+    return dataclasses.replace(config.method, auxiliary=name, auxiliary_weight=weight)
 
 
 def make_clip(config: RunConfig, description: Description) -> ClipSettings:

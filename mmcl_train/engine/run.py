@@ -34,7 +34,7 @@ class Position:
         epoch: 0-based, the one being trained.
         batch: batches of this epoch done.
         step: optimiser steps done.
-        sums: (8,) of this epoch so far, in the order of `window.COLUMNS`.
+        sums: (9,) of this epoch so far, in the order of `window.COLUMNS`.
         seconds: spent training, over all starts.
         best: split → {"epoch", "top1"} of the best epoch so far.
     """

@@ -86,7 +86,7 @@ def train_step(run: Run, rows: Tensor) -> Tensor:
     Clips are drawn for the whole batch in every process, so that the number of processes changes no clip.
 
     Returns:
-        (8,) sums over this process's rows, in the order of `window.COLUMNS`, on the device.
+        (9,) sums over this process's rows, in the order of `window.COLUMNS`, on the device.
     """
     train, accelerator, step = run.config.train, run.accelerator, run.position.step
     torch.manual_seed(derive_seed("model", train.seed, step, accelerator.process_index))
@@ -103,7 +103,7 @@ def train_step(run: Run, rows: Tensor) -> Tensor:
 
 
 def forward_backward(run: Run, part: Tensor, share: float) -> Tensor:
-    """Losses of this process's rows of a part, their gradients times `share` added to the parameters'; (8,) sums."""
+    """Losses of this process's rows of a part, their gradients times `share` added to the parameters'; (9,) sums."""
     batch = cut_batch(run, part)
     output = run.module(batch)
     run.accelerator.backward(output.losses.total * share)
@@ -128,10 +128,17 @@ def cut_batch(run: Run, part: Tensor) -> Batch:
 
 @torch.no_grad()
 def count(output: TaskOutput, batch: Batch) -> Tensor:
-    """(8,) sums of one part, in the order of `window.COLUMNS`."""
+    """(9,) sums of one part, in the order of `window.COLUMNS`."""
     rows, losses = len(batch), output.losses
     sums = [
-        loss * rows for loss in (losses.total, losses.classification, losses.contrastive, losses.refinement)
+        loss * rows
+        for loss in (
+            losses.total,
+            losses.classification,
+            losses.contrastive,
+            losses.refinement,
+            losses.auxiliary,
+        )
     ]
     sums.append((output.logits.argmax(dim=1) == batch.labels).sum())
     sums.append(torch.full_like(losses.total, rows))
@@ -143,7 +150,8 @@ def close_epoch(run: Run, epoch: int) -> None:
     """Look, measure, record, and step on to the next epoch's checkpoint."""
     run.look()
     config, at = run.config, run.position
-    record = {"epoch": epoch + 1, "lr": lr_of(config, epoch), **average(at.sums), **measure(run, epoch)}
+    losses = average(at.sums, config.method.auxiliary)
+    record = {"epoch": epoch + 1, "lr": lr_of(config, epoch), **losses, **measure(run, epoch)}
     shown = "".join(f"  {name[:-5]} {value:.1%}" for name, value in record.items() if name.endswith("_top1"))
     run.progress.line(
         f"epoch {epoch + 1}/{config.schedule.epochs}  loss {record['loss']:.3f}{shown}  "

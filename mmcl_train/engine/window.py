@@ -12,7 +12,8 @@ from torch import Tensor
 from mmcl_cache.store import UserError
 
 # Sums over a batch's rows, in this order: losses times their rows, hits, rows, and rows with rgb and text.
-COLUMNS = ("loss", "classification", "contrastive", "refinement", "hits", "rows", "rgb_rows", "text_rows")
+LOSSES = ("loss", "classification", "contrastive", "refinement", "auxiliary")
+COLUMNS = (*LOSSES, "hits", "rows", "rgb_rows", "text_rows")
 NAMED = 8
 
 
@@ -36,12 +37,12 @@ class LossWindow:
         return len(self._values)
 
     def add(self, values: Tensor, rows: Tensor) -> None:
-        """One step's (8,) sums in the order of `COLUMNS`, of the batch of these rows (host). Waits for nothing."""
+        """One step's sums in the order of `COLUMNS`, of the batch of these rows (host). Waits for nothing."""
         self._values.append(values)
         self._batches.append(rows)
 
     def collect(self, reduce: Callable[[Tensor], Tensor], where: str) -> NDArray[np.float64]:
-        """Sums over the window, (8,); empties it. The one place that waits for the device.
+        """Sums over the window; empties it. The one place that waits for the device.
 
         Args:
             reduce: sums a tensor over all processes.
@@ -61,7 +62,7 @@ class LossWindow:
         return sums
 
     def _describe(self, values: NDArray[np.float64], rows: Tensor, where: str) -> str:
-        losses = ", ".join(f"{name} {value:.4g}" for name, value in zip(COLUMNS[:4], values[:4], strict=True))
+        losses = ", ".join(f"{name} {value:.4g}" for name, value in zip(LOSSES, values[: len(LOSSES)], strict=True))
         ids = self._name(rows)
         more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
         return (
@@ -70,8 +71,11 @@ class LossWindow:
         )
 
 
-def average(sums: NDArray[np.float64]) -> dict[str, float]:
-    """Means over rows of a window's or an epoch's sums: losses in nats, accuracy and shares between 0 and 1."""
+def average(sums: NDArray[np.float64], auxiliary: str = "none") -> dict[str, float]:
+    """Means over rows of a window's or an epoch's sums: losses in nats, accuracy and shares between 0 and 1.
+
+    `auxiliary`: name of the run's auxiliary objective, whose loss is told under it.
+    """
     rows = max(sums[COLUMNS.index("rows")], 1.0)
     means = dict(zip(COLUMNS, (sums / rows).tolist(), strict=True))
     return {
@@ -79,6 +83,7 @@ def average(sums: NDArray[np.float64]) -> dict[str, float]:
         "loss_classification": means["classification"],
         "loss_contrastive": means["contrastive"],
         "loss_refinement": means["refinement"],
+        **({} if auxiliary in ("", "none") else {f"loss_{auxiliary}": means["auxiliary"]}),
         "train_top1": means["hits"],
         "usable_rgb": means["rgb_rows"],
         "usable_text": means["text_rows"],

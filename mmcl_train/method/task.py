@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcl_train.data.batch import Batch
+from mmcl_train.method.auxiliary.base import Auxiliary, Observed
 from mmcl_train.method.fam import FeatureAlignment
 from mmcl_train.method.frm import FeatureRefinement
 from mmcl_train.method.losses import (
@@ -24,19 +25,21 @@ from mmcl_train.method.model import SkeletonModel
 
 @dataclass(frozen=True)
 class LossWeights:
-    """λ1 and λ2 of the publication."""
+    """λ1 and λ2 of the publication, and the weight of an auxiliary objective."""
 
     contrastive: float = 0.1
     refinement: float = 0.2
+    auxiliary: float = 1.0
 
 
 class Losses(NamedTuple):
-    """() float each, nats. A loss that is off is zero."""
+    """() float each, nats. A loss that is off is zero. The auxiliary one is before its weight."""
 
     classification: Tensor
     contrastive: Tensor
     refinement: Tensor
     total: Tensor
+    auxiliary: Tensor
 
 
 class TaskOutput(NamedTuple):
@@ -53,9 +56,9 @@ def keep_rows(rows: Tensor) -> Tensor:
 
 
 class CoLearningTask(nn.Module):
-    """total = classification + λ1 · contrastive + λ2 · refinement.
+    """total = classification + λ1 · contrastive + λ2 · refinement (+ weight · auxiliary).
 
-    Without `fam` and `frm` it is the classification alone, on the same path.
+    Without `fam`, `frm` and `auxiliary` it is the classification alone, on the same path.
 
     With several processes `gather` must give all processes' rows in the same order everywhere, with gradients
     that are summed over processes on the way back. Every process then has the same contrastive and refinement
@@ -68,7 +71,7 @@ class CoLearningTask(nn.Module):
         loss out. frm: logits weighed by text; None leaves the refinement loss out. weights: λ1, λ2.
         temperature: of the contrastive loss. gather: (n, …) rows of this process → rows of all processes.
         cnn: (N, 3, S, S) uint8 strips → (N, D), trained in the loop; None where the rgb feature comes from
-        the cache.
+        the cache. auxiliary: another publication's objective beside these (`method.auxiliary`), None for none.
 
     Raises:
         ValueError: a CNN without `fam`.
@@ -83,6 +86,7 @@ class CoLearningTask(nn.Module):
         temperature: float = 0.4,
         gather: Callable[[Tensor], Tensor] = keep_rows,
         cnn: nn.Module | None = None,
+        auxiliary: Auxiliary | None = None,
     ) -> None:
         super().__init__()
         if cnn is not None and fam is None:
@@ -93,6 +97,7 @@ class CoLearningTask(nn.Module):
         self.fam = fam
         self.frm = frm
         self.cnn = cnn
+        self.auxiliary = auxiliary
         self.weights = weights or LossWeights()
         self.temperature = temperature
         self.gather = gather
@@ -103,7 +108,7 @@ class CoLearningTask(nn.Module):
         Raises:
             ValueError: the batch has no rgb or text though a module wants it.
         """
-        features = self.model.forward_features(batch.joints)
+        features, watched = self._observe(batch.joints)
         logits = self.model.classifier(features)
         rgb = self._rgb(batch)
         # The method's own part is small: in full precision also where the backbone runs in half.
@@ -127,7 +132,18 @@ class CoLearningTask(nn.Module):
             total = (
                 classification + self.weights.contrastive * contrastive + self.weights.refinement * refinement
             )
-        return TaskOutput(Losses(classification, contrastive, refinement, total), logits, refined)
+            auxiliary = torch.zeros_like(classification)
+            if self.auxiliary is not None:
+                seen = Observed(features, watched, logits, batch.labels, batch.indices)
+                auxiliary = self.auxiliary(seen, self.gather)
+                total = total + self.weights.auxiliary * auxiliary
+        return TaskOutput(Losses(classification, contrastive, refinement, total, auxiliary), logits, refined)
+
+    def _observe(self, joints: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The global skeleton feature, and what the auxiliary objective watches on the way to it."""
+        if self.auxiliary is None:
+            return self.model.forward_features(joints), ()
+        return self.auxiliary.observe(self.model.backbone, joints)
 
     def _rgb(self, batch: Batch) -> Tensor:
         """(N, D) from the cache, or from the CNN in the loop; empty without alignment."""

@@ -25,7 +25,8 @@ def test_a_loss_that_is_not_finite_names_the_samples_of_its_batch() -> None:
 def test_sums_become_means_over_rows() -> None:
     window = LossWindow(name_samples)
     for _ in range(2):
-        window.add(torch.tensor([8.0, 6, 2, 4, 3, 4, 1, 2]), torch.arange(4))
+        window.add(torch.tensor([8.0, 6, 2, 4, 5, 3, 4, 1, 2]), torch.arange(4))
     means = average(window.collect(lambda table: table, ""))
     assert means["loss"] == 2 and means["train_top1"] == 0.75 and means["usable_rgb"] == 0.25
+    assert "loss_frhead" not in means
     assert len(window) == 0 and not np.any(window.collect(lambda table: table, ""))
