@@ -62,7 +62,9 @@ class LossWindow:
         return sums
 
     def _describe(self, values: NDArray[np.float64], rows: Tensor, where: str) -> str:
-        losses = ", ".join(f"{name} {value:.4g}" for name, value in zip(LOSSES, values[: len(LOSSES)], strict=True))
+        losses = ", ".join(
+            f"{name} {value:.4g}" for name, value in zip(LOSSES, values[: len(LOSSES)], strict=True)
+        )
         ids = self._name(rows)
         more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
         return (
