@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmcl_train.cli_deploy import import_checkpoint
+from mmcl_train.cli_models import COMMANDS as MODEL_COMMANDS
 
 if TYPE_CHECKING:
     from mmcl_train.config import RunConfig
@@ -400,6 +401,8 @@ def _config(
 
 
 cli.add_command(import_checkpoint)
+for each in MODEL_COMMANDS:
+    cli.add_command(each)
 
 
 if __name__ == "__main__":

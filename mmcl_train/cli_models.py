@@ -1,0 +1,160 @@
+"""Commands on finished models: predict, export, transfer, push, pull. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mmcl_train.deploy.prediction import Model, Prediction
+
+PATH = click.Path(path_type=Path)
+_ONNX_EXTRA = "onnxruntime is not installed: pip install 'mmcl[onnx]'"
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, type=click.Path(path_type=Path, allow_dash=True), metavar="INPUT...")
+@click.option(
+    "--model", "model_path", type=PATH, required=True, help="Run folder, exported folder, or .onnx file."
+)
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Classes to name, likeliest first.",
+)
+@click.option("--table", is_flag=True, help="A table instead of JSON lines.")
+@click.option("--logits", is_flag=True, help="Also the logits (JSON lines).")
+@click.option(
+    "--window",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Frames of a sliding window (default: the whole recording).",
+)
+@click.option("--hop", type=click.IntRange(min=1), help="Frames between windows (default: half a window).")
+@click.option("--split", default="", help="Of a cache: train or test (default: every sample).")
+@click.option("--protocol", default="", help="Of a cache (default: its first).")
+@click.option("--variant", default="default", show_default=True, help="Of a cache's skeleton field.")
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    help="Of PyTorch models: cpu, cuda … (ONNX runs on the CPU).",
+)
+def predict(
+    inputs: tuple[Path, ...],
+    model_path: Path,
+    top: int,
+    table: bool,
+    logits: bool,
+    window: int,
+    hop: int | None,
+    split: str,
+    protocol: str,
+    variant: str,
+    device: str,
+) -> None:
+    """Labels of recordings: .skeleton, NW-UCLA .json, .mat, .npy, .npz, pose .json, folders of these, or a cache.
+
+    With - as INPUT frames are read from standard input, one JSON line each, and every window is answered as soon as
+    it is complete. RGB and text are never needed.
+    """
+    from mmcl_cache.store import UserError
+    from mmcl_train.deploy.answer import format_json, format_row
+    from mmcl_train.deploy.prediction import find_inputs, predict_cache, predict_paths, predict_stream
+
+    if not inputs:
+        raise UserError("nothing to predict: name files, a cache, or - for frames on standard input")
+    if split and not any((path / "cache.json").is_file() for path in inputs):
+        raise UserError("--split is of a cache; the inputs are files")
+    model = _open_model(model_path, device)
+    hop = hop or max(window // 2, 1)
+
+    def answers() -> Iterator[Prediction]:
+        for path in inputs:
+            if str(path) == "-":
+                yield from predict_stream(model, sys.stdin, window, hop)
+            elif (path / "cache.json").is_file():
+                yield from predict_cache(model, path, variant, protocol, split, window, hop)
+            else:
+                yield from predict_paths(model, find_inputs([path]), window, hop)
+
+    made, failed, reason = 0, 0, ""
+    for answer in answers():
+        made += 1
+        if answer.logits is None and not answer.stop:
+            failed, reason = failed + 1, f"{answer.name}: {answer.reason}"
+            if len(inputs) == 1 and inputs[0] == Path(answer.name):
+                raise UserError(reason)
+        classes = model.input.classes
+        click.echo(format_row(answer, classes, top) if table else format_json(answer, classes, top, logits))
+        sys.stdout.flush()
+    if failed:
+        raise UserError(f"{failed} of {made} could not be predicted, the last: {reason}")
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.option(
+    "--format", "form", type=click.Choice(["onnx", "safetensors"]), default="onnx", show_default=True
+)
+@click.option("--out", type=PATH, help="File or folder (default: RUN/export/NAME.onnx, RUN/export/NAME).")
+@click.option("--int8", is_flag=True, help="ONNX with 8-bit weights; --cache shows what it costs.")
+@click.option("--cache", type=PATH, help="Measure the ONNX file on the test split of this cache.")
+@click.option("--protocol", default="", help="Of the cache (default: the model's).")
+def export(run: Path, form: str, out: Path | None, int8: bool, cache: Path | None, protocol: str) -> None:
+    """Write the skeleton model of RUN as an ONNX file (checked against PyTorch), or as safetensors with a card."""
+    from mmcl_cache.store import UserError
+
+    name = run.resolve().name
+    if form == "safetensors":
+        if int8 or cache:
+            raise UserError("--int8 and --cache are of --format onnx")
+        from mmcl_train.deploy.export import export_safetensors
+
+        lines = export_safetensors(run, out or run / "export" / name)
+    else:
+        try:
+            from mmcl_train.deploy.onnx_file import export_onnx
+        except ImportError as error:
+            raise UserError(f"{error.name} is not installed: pip install 'mmcl[onnx]'") from None
+
+        target = out or run / "export" / f"{name}{'-int8' if int8 else ''}.onnx"
+        lines = export_onnx(run, target, int8, cache, protocol)
+    _print(lines)
+
+
+def _open_model(path: Path, device: str) -> Model:
+    """With onnxruntime alone where it is an .onnx file, with torch where it is a folder with weights."""
+    from mmcl_cache.store import UserError
+
+    files = (
+        sorted(path.glob("*.onnx")) if path.is_dir() and not (path / "model.safetensors").is_file() else []
+    )
+    if path.suffix == ".onnx" or files:
+        try:
+            from mmcl_train.deploy.onnx_model import OnnxModel
+        except ImportError:
+            raise UserError(_ONNX_EXTRA) from None
+
+        return OnnxModel(files[0] if files else path)
+    if not path.is_dir():
+        raise UserError(f"{path}: --model takes a finished run, an exported folder or an .onnx file")
+    from mmcl_train.deploy.torch_model import TorchModel
+    from mmcl_train.engine.environment import choose_device
+
+    return TorchModel(path, str(choose_device(device)))
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+COMMANDS = (predict, export)
