@@ -25,7 +25,12 @@ MILLION_PARAMETERS = {
     "mstgcn": 2.90, "mggcn": 3.05, "ctrgcn": 1.46, "ctrsgcn": 2.11, "stgcnpp": 1.42, "dgstgcn": 1.72,
     "infogcn": 1.57, "hdgcn": 1.68, "tdgcn": 1.39, "degcn": 1.41, "blockgcn": 1.39, "protogcn": 4.21,
 }  # fmt: skip
-SAME_CODE_AS = {"hdgcn_com1": "hdgcn", "hdgcn_com2": "hdgcn"}  # other graphs through the same code
+SAME_CODE_AS = {  # other graphs through the same code
+    "hdgcn_com1": "hdgcn",
+    "hdgcn_com2": "hdgcn",
+    "psumnet_hand": "psumnet",
+    "psumnet_leg": "psumnet",
+}
 # Read by the publication's own graph loss alone, not on the way to the feature.
 BESIDE_THE_FEATURE = {"protogcn": "backbone.reconstruction."}
 METHOD_WORDS = ("fam", "frm", "rgb", "text", "task")
