@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mmcl_train.cli_bench import bench
 from mmcl_train.cli_deploy import import_checkpoint
 from mmcl_train.cli_models import COMMANDS as MODEL_COMMANDS
+from mmcl_train.cli_scores import COMMANDS as SCORE_COMMANDS
 
 if TYPE_CHECKING:
     from mmcl_train.config import RunConfig
@@ -190,140 +192,6 @@ def evaluate(
         click.echo(line)
 
 
-@cli.command()
-@click.argument("files", nargs=-1, required=True, type=PATH, metavar="SCORES...")
-@click.option(
-    "--weights", default="equal", show_default=True, help="equal, fit, published, or numbers: 1,0.5,2."
-)
-@click.option(
-    "--fit-on", multiple=True, type=PATH, help="Val scores to fit on, one a file (default: the run folders')."
-)
-@click.option(
-    "--which", default="test-last", show_default=True, help="Which scores of a run folder: test-best-val …"
-)
-@click.option("--out", type=PATH, help="Write the ensemble's scores to this .npz.")
-def ensemble(
-    files: tuple[Path, ...], weights: str, fit_on: tuple[Path, ...], which: str, out: Path | None
-) -> None:
-    """Add up the scores of several runs: run folders, .npz score files, or the field's .pkl files."""
-    from mmcl_train.scores.ensemble import combine, fit_weights, parse_weights, read_fit_scores
-    from mmcl_train.scores.files import read_scores, write_scores
-    from mmcl_train.scores.tables import format_ensemble
-
-    scores = [read_scores(path, which) for path in files]
-    chosen = parse_weights(weights, scores)
-    if chosen is None:
-        chosen = fit_weights(read_fit_scores(files, fit_on, which), apart_from=scores[0])
-    made = combine(scores, chosen)
-    click.echo(format_ensemble(made))
-    if out is not None:
-        write_scores(out, made.scores)
-        click.echo(f"written: {out}")
-
-
-class Against(click.Command):
-    """`--against` takes every path after it, as `A... --against B...` is written."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Repeat the option before each path that follows it."""
-        parsed: list[str] = []
-        after = False
-        for i, arg in enumerate(args):
-            if arg == "--against":
-                after = True
-            elif arg.startswith("-") or (i and args[i - 1].startswith("--") and args[i - 1] != "--against"):
-                parsed.append(arg)
-            else:
-                parsed += ["--against", arg] if after else [arg]
-        return super().parse_args(ctx, parsed)
-
-
-@cli.command(cls=Against)
-@click.argument("first", nargs=-1, required=True, type=PATH, metavar="A...")
-@click.option(
-    "--against",
-    "second",
-    multiple=True,
-    required=True,
-    type=PATH,
-    metavar="B...",
-    help="Runs to compare with.",
-)
-@click.option(
-    "--which", default="test-last", show_default=True, help="Which scores of a run folder: test-best-val …"
-)
-@click.option("--pairs", default=10, show_default=True, help="Pairs of classes to list.")
-def compare(first: tuple[Path, ...], second: tuple[Path, ...], which: str, pairs: int) -> None:
-    """Compare runs A with runs B on the same samples: run folders or score files, one a seed.
-
-    mmcl-train compare runs/mmcl-seed1 runs/mmcl-seed2 --against runs/plain-seed1 runs/plain-seed2
-    """
-    from mmcl_train.scores.compare import compare as compare_scores
-    from mmcl_train.scores.files import read_scores
-    from mmcl_train.scores.tables import format_comparison
-
-    groups = [[read_scores(path, which) for path in paths] for paths in (first, second)]
-    click.echo(format_comparison(compare_scores(*groups, num_pairs=pairs)))
-
-
-@cli.command()
-@click.option("--cache", type=PATH, help="Cache to measure on (default: random data of NTU-120's sizes).")
-@click.option("--backbone", default="ctrgcn", show_default=True, help="Backbone; see list backbones.")
-@click.option("--batch", type=click.IntRange(min=2), default=16, show_default=True, help="Clips a step.")
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=5,
-    show_default=True,
-    help="Of each measure; medians are shown.",
-)
-@click.option(
-    "--samples", type=click.IntRange(min=16), default=256, show_default=True, help="Of the random data."
-)
-@click.option(
-    "--cnn",
-    default="small",
-    show_default=True,
-    help="CNN of the online measure: small, inception_v3, or none.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 …")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="A.B=C", help="Any setting; may be given several times."
-)
-def bench(
-    cache: Path | None,
-    backbone: str,
-    batch: int,
-    rounds: int,
-    samples: int,
-    cnn: str,
-    device: str,
-    assignments: tuple[str, ...],
-) -> None:
-    """Measure this machine: co-learning against skeleton only, batches against single clips, cached against online."""
-    import tempfile
-
-    from mmcl_train.config import RunConfig
-    from mmcl_train.engine.bench import bench as run_bench
-    from mmcl_train.engine.bench import read_recordings
-    from mmcl_train.engine.bench_data import write_random_cache
-    from mmcl_train.engine.environment import choose_device
-    from mmcl_train.engine.inputs import InputLoader, resolve
-    from mmcl_train.settings import override
-
-    settings = [f"model.backbone={backbone}", f"train.batch={batch}", "data.val=none", *assignments]
-    config = override(RunConfig(), settings)
-    with tempfile.TemporaryDirectory() as folder:
-        if cache is None:
-            cache = write_random_cache(Path(folder) / "cache", samples).path
-        loader = InputLoader(cache, choose_device(device))
-        config = resolve(config, loader.cache.description)
-        inputs = loader.load(config, click.echo)
-        recordings = read_recordings(loader.cache, inputs.train)
-        for line in run_bench(config, inputs, recordings, rounds=rounds, cnn="" if cnn == "none" else cnn):
-            click.echo(line)
-
-
 @cli.command(name="list")
 @click.argument("what", type=click.Choice(["presets", "backbones", "streams", "settings"]))
 def list_known(what: str) -> None:
@@ -400,8 +268,7 @@ def _config(
     return config
 
 
-cli.add_command(import_checkpoint)
-for each in MODEL_COMMANDS:
+for each in (*SCORE_COMMANDS, *MODEL_COMMANDS, import_checkpoint, bench):
     cli.add_command(each)
 
 

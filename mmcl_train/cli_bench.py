@@ -1,0 +1,67 @@
+"""The command that measures this machine. Heavy imports wait until it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--cache", type=PATH, help="Cache to measure on (default: random data of NTU-120's sizes).")
+@click.option("--backbone", default="ctrgcn", show_default=True, help="Backbone; see list backbones.")
+@click.option("--batch", type=click.IntRange(min=2), default=16, show_default=True, help="Clips a step.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Of each measure; medians are shown.",
+)
+@click.option(
+    "--samples", type=click.IntRange(min=16), default=256, show_default=True, help="Of the random data."
+)
+@click.option(
+    "--cnn",
+    default="small",
+    show_default=True,
+    help="CNN of the online measure: small, inception_v3, or none.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 …")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="A.B=C", help="Any setting; may be given several times."
+)
+def bench(
+    cache: Path | None,
+    backbone: str,
+    batch: int,
+    rounds: int,
+    samples: int,
+    cnn: str,
+    device: str,
+    assignments: tuple[str, ...],
+) -> None:
+    """Measure this machine: co-learning against skeleton only, batches against single clips, cached against online."""
+    import tempfile
+
+    from mmcl_train.config import RunConfig
+    from mmcl_train.engine.bench import bench as run_bench
+    from mmcl_train.engine.bench import read_recordings
+    from mmcl_train.engine.bench_data import write_random_cache
+    from mmcl_train.engine.environment import choose_device
+    from mmcl_train.engine.inputs import InputLoader, resolve
+    from mmcl_train.settings import override
+
+    settings = [f"model.backbone={backbone}", f"train.batch={batch}", "data.val=none", *assignments]
+    config = override(RunConfig(), settings)
+    with tempfile.TemporaryDirectory() as folder:
+        if cache is None:
+            cache = write_random_cache(Path(folder) / "cache", samples).path
+        loader = InputLoader(cache, choose_device(device))
+        config = resolve(config, loader.cache.description)
+        inputs = loader.load(config, click.echo)
+        recordings = read_recordings(loader.cache, inputs.train)
+        for line in run_bench(config, inputs, recordings, rounds=rounds, cnn="" if cnn == "none" else cnn):
+            click.echo(line)
