@@ -36,6 +36,7 @@ class Backbone(nn.Module):
     own_auxiliary: ClassVar[str] = ""  # the objective of `method.auxiliary` that its publication trains with
 
     num_features: int
+    remark: str = ""  # what a user of this layout should know: a graph derived where nothing is published
     num_graph_features: int = 0  # length of `forward_with_graph`'s graph; 0: it gives none
 
     def __init__(

@@ -160,6 +160,11 @@ class HDGCN(TenBlockBackbone):
             in_channels=in_channels,
             width=width,
         )
+        if not layout.name.startswith("ntu25"):
+            self.remark = (
+                f"HD-GCN has published no hierarchy for layout {layout.name}: its levels are those of the tree below "
+                f"{layout.joints[self.groups[0][0]]}"
+            )
         pairs = len(self.groups) - 1
         self.published_rules = hdgcn_rules(pairs, len(self.plan))
         # The released class registers its last pair of levels twice.

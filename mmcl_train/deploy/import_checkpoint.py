@@ -86,6 +86,7 @@ def import_checkpoint(file: Path, asked: Asked, out: Path) -> list[str]:
         f"{file}: {asked.backbone} ({BACKBONES[asked.backbone].publication}), {parameters / 1e6:.2f} M parameters, "
         f"{model.num_classes} classes, {sizes.layout.name}, {sizes.num_bodies} "
         f"{'body' if sizes.num_bodies == 1 else 'bodies'}, stream {asked.stream}, clips of {about.clip.length} frames",
+        *([model.backbone.remark] if model.backbone.remark else []),
         f"written: {out}; `mmcl-train eval --run {out} --cache CACHE` measures it",
     ]
 

@@ -74,6 +74,8 @@ def start_run(config: RunConfig, inputs: Inputs, folder: RunFolder, accelerator:
     progress = Progress(total, position.step * config.train.batch, quiet=not main)
     for line in describe_batch(config, accelerator):
         progress.line(line)
+    if task.model.backbone.remark:
+        progress.line(task.model.backbone.remark)
     if position.step:
         progress.line(f"going on from epoch {position.epoch + 1}, step {position.step}")
     if main:
