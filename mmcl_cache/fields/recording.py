@@ -9,7 +9,7 @@ from mmcl_cache.config import StripSettings
 from mmcl_cache.datasets import Dataset, Sample
 from mmcl_cache.errors import SampleError
 from mmcl_cache.fields.skeleton import make_skeleton_row
-from mmcl_cache.fields.strip import make_strip_row
+from mmcl_cache.fields.strip import PeopleFinder, make_strip_row
 from mmcl_cache.skeletons.bodies import Bodies
 from mmcl_cache.store import Row
 
@@ -24,6 +24,7 @@ class Recorder:
         strip: how strips are made; None where no strip is wanted.
         wants_skeleton: make the skeleton row too.
         decoder: see `read_frames`.
+        finder: finds people where strips are cropped by a detector.
     """
 
     dataset: Dataset
@@ -31,12 +32,19 @@ class Recorder:
     strip: StripSettings | None
     wants_skeleton: bool
     decoder: str
+    finder: PeopleFinder | None = None
 
     @classmethod
     def of(
-        cls, dataset: Dataset, source: Path, strip: StripSettings | None, wants_skeleton: bool, decoder: str
+        cls,
+        dataset: Dataset,
+        source: Path,
+        strip: StripSettings | None,
+        wants_skeleton: bool,
+        decoder: str,
+        finder: PeopleFinder | None = None,
     ) -> Recorder:
-        return cls(replace(dataset, samples=(), splits={}), source, strip, wants_skeleton, decoder)
+        return cls(replace(dataset, samples=(), splits={}), source, strip, wants_skeleton, decoder, finder)
 
     def __call__(self, sample: Sample) -> RecordedRows:
         bodies, trouble = self._read_bodies(sample)
@@ -69,7 +77,7 @@ class Recorder:
 
     def _strip_row(self, sample: Sample, bodies: Bodies | None, settings: StripSettings) -> Row:
         try:
-            return make_strip_row(sample, self.dataset, bodies, settings, self.decoder)
+            return make_strip_row(sample, self.dataset, bodies, settings, self.decoder, self.finder)
         except Exception as error:  # the per-sample boundary
             return Row(sample.sample_id, "failed", self._portable(_tell(error)))
 

@@ -110,3 +110,28 @@ def _bound_points(pixels: np.ndarray, size_WH: tuple[int, int], slack: float) ->
     left, top = np.clip(np.floor(low - margin), 0, (width - 1, height - 1)).astype(int)
     right, bottom = np.clip(np.ceil(high + margin), (left + 1, top + 1), (width, height)).astype(int)
     return Box(int(left), int(top), int(right), int(bottom))
+
+
+def spread_boxes(
+    found: Sequence[Box | None], size_WH: tuple[int, int], slack: float, scope: str
+) -> list[Box] | None:
+    """Boxes for every tile from those a detector found in some.
+
+    Args:
+        found: K boxes, None where nobody was found.
+        slack, scope: as for `person_boxes`; a tile without a box takes that of the whole clip.
+
+    Returns:
+        K boxes, or None where nobody was found in any tile.
+    """
+    corners = [corner for box in found if box is not None for corner in (box[:2], box[2:])]
+    whole = _bound_points(np.asarray(corners, dtype=np.float64), size_WH, slack) if corners else None
+    if whole is None:
+        return None
+    if scope == "clip":
+        return [whole] * len(found)
+    one = [
+        None if b is None else _bound_points(np.asarray([b[:2], b[2:]], np.float64), size_WH, slack)
+        for b in found
+    ]
+    return [box or whole for box in one]
