@@ -89,7 +89,7 @@ def _source_options(command: Any) -> Any:
     "--sampling", default="published", metavar="NAME", help="Frames of a strip: published or centre."
 )
 @click.option(
-    "--crop", default="person", type=click.Choice(["person", "none"]), help="What of a frame is shown."
+    "--crop", default="person", metavar="HOW", help="What of a frame is shown: person, none, detector:MODEL."
 )
 @click.option(
     "--crop-scope", default="clip", type=click.Choice(["clip", "frame"]), help="One box a clip, or a tile."
@@ -165,6 +165,9 @@ def build(
     from mmcl_cache.config import DEFAULT_CHOICES, DEFAULT_QUESTIONS, BuildConfig, StripSettings
     from mmcl_cache.datasets import ScanOptions
 
+    how, separator, detector = crop.partition(":")
+    if how not in ("person", "none", "detector") or bool(separator) != (how == "detector"):
+        raise UserError(f"--crop {crop}: say person, none or detector:MODEL")
     config = BuildConfig(
         dataset=dataset,
         source=source or Path("data") / dataset,
@@ -172,7 +175,8 @@ def build(
         fields=fields or None,
         variants=_named_variants(variants),
         scan=ScanOptions(video=video, layout=layout, csv=csv),
-        strip=StripSettings(tiles=tiles, sampling=sampling, crop=crop, crop_scope=crop_scope, slack=slack),
+        strip=StripSettings(tiles=tiles, sampling=sampling, crop=how, crop_scope=crop_scope, slack=slack),
+        detector=detector or None,
         vqa=vqa,
         cnn=cnn,
         questions=questions or DEFAULT_QUESTIONS,

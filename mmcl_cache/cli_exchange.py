@@ -88,6 +88,7 @@ def print_plan(found: object, shard_size: int, as_json: bool) -> None:
 
     from mmcl_cache.datasets import Dataset
     from mmcl_cache.datasets.plan import plan_summary
+    from mmcl_cache.status import format_bytes
 
     assert isinstance(found, Dataset)
     summary = plan_summary(found)
@@ -104,10 +105,10 @@ def print_plan(found: object, shard_size: int, as_json: bool) -> None:
         f"{summary.no_video} without video, {summary.no_skeleton} without skeleton, {summary.nothing} with neither",
         *(f"  {note}" for note in summary.notes),
         *(f"  protocol {name}: {train} train, {test} test" for name, (train, test) in summary.splits.items()),
-        f"  to read: {about}{summary.video_bytes / 1e9:.2f} GB of video, {about}{summary.skeleton_bytes / 1e9:.2f} GB of "
-        "skeletons",
-        f"  to write: {shards} shards a field, expected {size / 1e9:.2f} GB of skeletons and strips; features come on top, "
-        "about 2 to 8 kB a sample",
+        f"  to read: {about}{format_bytes(summary.video_bytes)} of video, "
+        f"{about}{format_bytes(summary.skeleton_bytes)} of skeletons",
+        f"  to write: {shards} shards a field, expected {format_bytes(size)} of skeletons and strips; "
+        "features come on top, about 2 to 8 kB a sample",
     ]
     for what, ids in (("video", summary.no_video_ids), ("skeleton", summary.no_skeleton_ids)):
         if ids:

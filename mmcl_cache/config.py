@@ -24,7 +24,7 @@ class StripSettings:
         tiles: frames shown, left to right in time order.
         tile_width, tile_height: px; 5 tiles of 96 × 480 make the published 480 × 480 canvas.
         sampling: "published" (0, s, 2s … with s = frames // tiles) or "centre".
-        crop: "person" (union box of the bodies, whole frame where there are none) or "none".
+        crop: "person" (union box of the bodies, whole frame where there are none), "none", or "detector".
         crop_scope: "clip" (one box for all tiles) or "frame" (each tile its own).
         slack: share of the box that is added on each side.
         filter: of the resize, Pillow's name.
@@ -57,6 +57,7 @@ class BuildConfig:
         variants: field → variant name where it is not "default".
         scan: what to look for in the source.
         strip: how strips are made.
+        detector: hub id or folder of an object detector, where `strip.crop` is "detector".
         vqa, cnn: a hub id, a local folder, or "embedded".
         questions, choices: asked of every strip; answers whose probability is stored.
         limit: only the first samples of the sorted ids; None for all.
@@ -82,6 +83,7 @@ class BuildConfig:
     variants: Mapping[str, str] = field(default_factory=dict)
     scan: ScanOptions = field(default_factory=ScanOptions)
     strip: StripSettings = field(default_factory=StripSettings)
+    detector: str | None = None
     vqa: str = EMBEDDED
     cnn: str = EMBEDDED
     questions: tuple[str, ...] = DEFAULT_QUESTIONS

@@ -82,7 +82,7 @@ def format_status(status: dict[str, Any]) -> str:
         shards = f"{field['shards_done']}/{field['shards']}"
         lines.append(
             f"  {field['field'] + '/' + field['variant']:24} {shards:>11} "
-            f"{rows.get('ok', 0):>8} {rows.get('absent', 0):>8} {rows.get('failed', 0):>8} {_size(field['bytes']):>10}"
+            f"{rows.get('ok', 0):>8} {rows.get('absent', 0):>8} {rows.get('failed', 0):>8} {format_bytes(field['bytes']):>10}"
         )
     for field in status["fields"]:
         for group in field["invalid"]:
@@ -97,7 +97,8 @@ def format_status(status: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _size(count: int) -> str:
+def format_bytes(count: int) -> str:
+    """Such as 134.2 kB; steps of a thousand."""
     value = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if value < 1000:

@@ -13,7 +13,8 @@ import torch
 from mmcl_cache.config import BuildConfig
 from mmcl_cache.datasets import Dataset, Sample
 from mmcl_cache.encoders import Encoder, open_image_encoder, open_text_encoder, parse_question
-from mmcl_cache.errors import CacheError
+from mmcl_cache.encoders.detector import PersonDetector
+from mmcl_cache.errors import CacheError, UserError
 from mmcl_cache.fields.recording import Recorder
 from mmcl_cache.fields.skeleton import skeleton_columns, skeleton_settings
 from mmcl_cache.fields.strip import strip_columns, strip_settings
@@ -62,8 +63,7 @@ class Job:
 
     def recorder(self, names: Sequence[str]) -> Recorder:
         """What decode processes run to make these of the recorded fields."""
-        strip = self.config.strip if "strip" in names else None
-        return Recorder.of(self.dataset, self.config.source, strip, "skeleton" in names, self.config.decoder)
+        return make_recorder(self.config, self.dataset, names)
 
     def lanes(self, name: str) -> int:
         """How many batches the model of a field may work on at once."""
@@ -88,6 +88,26 @@ class Job:
             yield threads
         finally:
             torch.set_num_threads(before)
+
+
+def make_recorder(config: BuildConfig, dataset: Dataset, names: Sequence[str]) -> Recorder:
+    """What decode processes run to make these of the recorded fields of a data set."""
+    strip = config.strip if "strip" in names else None
+    finder = open_detector(config) if strip is not None else None
+    return Recorder.of(dataset, config.source, strip, "skeleton" in names, config.decoder, finder)
+
+
+def open_detector(config: BuildConfig) -> PersonDetector | None:
+    """What finds the people of a frame; None where strips are not cropped by a detector.
+
+    Raises:
+        ModelError: it cannot be had, or finds no people.
+    """
+    if config.strip.crop != "detector":
+        return None
+    if config.detector is None:
+        raise UserError("--crop detector: say which model finds the people, --crop detector:MODEL")
+    return PersonDetector(config.detector, config.device)
 
 
 def open_encoders(config: BuildConfig, names: Sequence[str]) -> dict[str, Encoder]:
@@ -181,7 +201,9 @@ def _add_field(
         return cache.add_field(name, variant, skeleton_settings(dataset), skeleton_columns(dataset))
     if name == "strip":
         settings = config.strip
-        return cache.add_field(name, variant, strip_settings(dataset, settings), strip_columns(settings))
+        return cache.add_field(
+            name, variant, strip_settings(dataset, settings, open_detector(config)), strip_columns(settings)
+        )
     encoder = encoders[name]
     made_with: dict[str, Any] = {**encoder.settings, "batch_size": config.batch_size}
     return cache.add_field(name, variant, made_with, encoder.columns, fields["strip"], encoder.info)

@@ -14,7 +14,7 @@ from typing import Any
 
 from mmcl_cache.config import BuildConfig
 from mmcl_cache.datasets import Dataset, Sample
-from mmcl_cache.engines.job import RECORDED, Pending
+from mmcl_cache.engines.job import RECORDED, Pending, make_recorder
 from mmcl_cache.engines.ray_tasks import ShardActor, record_samples
 from mmcl_cache.engines.report import BuildReport
 from mmcl_cache.errors import UserError
@@ -220,7 +220,4 @@ class _Schedule:
 
     def _make_recorder(self) -> Recorder:
         wanted = {name for names in self._pending.values() for name in names}
-        strip = self._config.strip if "strip" in wanted else None
-        return Recorder.of(
-            self._dataset, self._config.source, strip, "skeleton" in wanted, self._config.decoder
-        )
+        return make_recorder(self._config, self._dataset, sorted(wanted))

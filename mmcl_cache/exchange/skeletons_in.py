@@ -39,8 +39,8 @@ def import_skeletons(
         name: of the data set; by default ntu60 or ntu120 where the ids are theirs, else the file's name.
         layout: a built-in layout; by default the family's.
         protocol: of an `.npz`, where its counts alone do not tell it.
-        names: of an `.npz`, the list of ids it was made from, one a line (CTR-GCN's skes_available_name.txt); by default
-            the published ones.
+        names: of an `.npz`, the list of ids it was made from, one a line (CTR-GCN's skes_available_name.txt); by
+            default the published ones.
         say: called with the clips done and their number.
 
     Raises:
