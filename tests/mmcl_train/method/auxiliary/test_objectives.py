@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import pytest
 import torch
@@ -14,11 +15,14 @@ from mmcl_train.backbones import BACKBONES, Backbone, create_backbone
 from mmcl_train.config import CHOICES
 from mmcl_train.data.batch import Batch
 from mmcl_train.method.auxiliary import AUXILIARIES, Auxiliary, Observed, create_auxiliary
+from mmcl_train.method.auxiliary.base import Gather
 from mmcl_train.method.auxiliary.class_memory import ClassMemory
 from mmcl_train.method.auxiliary.frhead import AmbiguityContrast
 from mmcl_train.method.auxiliary.skeletongcl import contrast_with_bank
 from mmcl_train.method.model import SkeletonModel
 from mmcl_train.method.task import CoLearningTask, LossWeights, keep_rows
+from tests.mmcl_train.method.test_task import Exchange, TinyBackbone, take
+from tests.mmcl_train.method.test_task import make_batch as make_tiny_batch
 
 CLASSES, SAMPLES, FRAMES = 3, 12, 8
 BACKBONE_OF = {"frhead": "ctrgcn", "skeletongcl": "ctrgcn", "infogcn": "infogcn", "protogcn": "protogcn"}
@@ -235,14 +239,42 @@ def test_information_bottleneck_is_the_distance_of_class_means_to_priors() -> No
     assert made(seen, keep_rows).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_two_processes_see_one_batch() -> None:
-    task = make_task("skeletongcl")
-    twice: list[int] = []
+class GraphBackbone(TinyBackbone):
+    """The tiny backbone of the task's tests, which also gives a graph."""
 
-    def gather(rows: Tensor) -> Tensor:
-        twice.append(len(rows))
-        return torch.cat([rows, rows])
+    def __init__(self) -> None:
+        super().__init__(LAYOUTS["ntu25"])
+        self.num_graph_features = 4
+        self.graph = torch.nn.Linear(3 * 25, 4)
 
-    task.gather = gather
-    assert task(make_batch()).losses.auxiliary.isfinite()
-    assert twice == [SAMPLES] * 3
+    def forward_with_graph(self, joints: Tensor) -> tuple[Tensor, Tensor]:
+        return self(joints), self.graph(joints.mean(dim=(2, 4)).flatten(1))
+
+
+def make_tiny_task(gather: Gather = keep_rows) -> CoLearningTask:
+    torch.manual_seed(0)
+    backbone = GraphBackbone()
+    made = create_auxiliary("protogcn", backbone, num_classes=5, num_samples=8)
+    task = CoLearningTask(SkeletonModel(backbone, 5), gather=gather, auxiliary=made)
+    return task.double().train()
+
+
+def test_two_processes_with_half_the_batch_equal_one_with_the_whole() -> None:
+    batch, exchange, one = make_tiny_batch(), Exchange(), make_tiny_task()
+    whole = one(batch).losses
+    whole.total.backward()
+    tasks = [make_tiny_task(exchange.gather_for(rank)) for rank in range(2)]
+    outputs: list = [None, None]
+
+    def run(rank: int) -> None:
+        outputs[rank] = tasks[rank](take(batch, torch.arange(4) + 4 * rank)).losses
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(2)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    (sum(losses.total for losses in outputs) / 2).backward()
+    for rank in range(2):
+        torch.testing.assert_close(outputs[rank].auxiliary, whole.auxiliary)
+        torch.testing.assert_close(tasks[rank].auxiliary.memory.means, one.auxiliary.memory.means)
+    for own, *halves in zip(one.parameters(), *(task.parameters() for task in tasks), strict=True):
+        torch.testing.assert_close(own.grad, sum(half.grad for half in halves))
