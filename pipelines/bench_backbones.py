@@ -1,19 +1,25 @@
-"""Parameters, MACs and CPU time of every registered backbone, as a Markdown table.
+"""Publication, sizes, clip rules and CPU time of every registered backbone, as a Markdown table.
 
     python -m pipelines.bench_backbones                      # all, from the root of the checkout
     python -m pipelines.bench_backbones ctrgcn hdgcn --repeats 5 --threads 2
+    python -m pipelines.bench_backbones --write docs/backbones.md        # the table there is replaced
 
 Times are the best of the repeats, per clip of 64 frames and two bodies at 120 classes: a training step is
 forward, cross entropy, backward and an SGD update in float32; inference is one forward without gradients.
-`ctrgcn (plain)` is the same network written out as its paper states it.
+"Plain" is the same network with its fused parts stated as in the papers, one subset, head and branch at a time
+(tests/mmcl_train/backbones/plain_parts.py); both take turns, so that a busy machine is as busy for one as for
+the other.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -21,11 +27,29 @@ from torch import nn
 
 from mmcl_cache.store import LAYOUTS
 from mmcl_train.backbones import BACKBONES, create_backbone
+from mmcl_train.backbones.listing import describe_clip_rule
 from mmcl_train.backbones.sizes import measure_size
-from tests.mmcl_train.backbones.plain import PlainCTRGCN
+from tests.mmcl_train.backbones.plain_parts import WHOLE, plainly
 
 CLASSES, FRAMES, BODIES = 120, 64, 2
-PLAIN = "ctrgcn (plain)"
+START, END = "<!-- table: python -m pipelines.bench_backbones --write -->", "<!-- end of table -->"
+# Without reference values of the published code; what pins them down instead.
+WITHOUT_REFERENCE = {
+    "blockgcn": "released code, in its test",
+    "dynamicgcn": "released code, in its test",
+    "hdgcn_com2": "hdgcn's code, other groups",
+    "psumnet_hand": "psumnet's code, other joints",
+    "psumnet_leg": "psumnet's code, other joints",
+}
+NOTES = {
+    "dynamicgcn": "another T than it was built for",
+    "hdgcn": "(layouts but NTU's: hierarchy derived from the tree)",
+    "hdgcn_com1": "(layouts but NTU's: hierarchy derived from the tree)",
+    "hdgcn_com2": "(layouts but NTU's: hierarchy derived from the tree)",
+    "psumnet": "streams but joint: it makes its own four",
+    "psumnet_hand": "layouts without named arms; streams but joint",
+    "psumnet_leg": "layouts without named legs; streams but joint",
+}
 
 
 def input_channels(name: str) -> int:
@@ -36,8 +60,6 @@ def input_channels(name: str) -> int:
 def build(name: str) -> nn.Module:
     """Backbone and classifier, seeded."""
     torch.manual_seed(0)
-    if name == PLAIN:
-        return PlainCTRGCN(CLASSES)
     backbone = create_backbone(
         name,
         layout=LAYOUTS["ntu25"],
@@ -48,19 +70,23 @@ def build(name: str) -> nn.Module:
     return nn.Sequential(backbone, backbone.create_classifier(CLASSES))
 
 
-def best_seconds(run: Callable[[], object], repeats: int) -> float:
-    """Shortest wall time of `run`, after one run to warm up."""
-    run()
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        best = min(best, time.perf_counter() - start)
+def best_seconds(
+    run: Callable[[], object], ways: Sequence[Callable[[], AbstractContextManager[None]]], repeats: int
+) -> list[float]:
+    """Shortest wall time of `run` in each of the ways, in turns, after one run of each to warm up."""
+    best = [float("inf")] * len(ways)
+    for turn in range(repeats + 1):
+        for index, way in enumerate(ways):
+            with way():
+                start = time.perf_counter()
+                run()
+                if turn:
+                    best[index] = min(best[index], time.perf_counter() - start)
     return best
 
 
-def time_backbone(name: str, batch: int, repeats: int) -> tuple[float, float]:
-    """Seconds per clip of a training step and of inference."""
+def time_backbone(name: str, batch: int, repeats: int) -> tuple[list[float], list[float]]:
+    """Seconds per clip of a training step and of inference: ours, and plain where there is a plain statement."""
     model = build(name)
     generator = torch.Generator().manual_seed(0)
     joints = torch.randn((batch, input_channels(name), FRAMES, 25, BODIES), generator=generator)
@@ -72,32 +98,69 @@ def time_backbone(name: str, batch: int, repeats: int) -> tuple[float, float]:
         F.cross_entropy(model(joints), labels).backward()
         optimiser.step()
 
+    ways: list[Callable[[], AbstractContextManager[None]]] = [nullcontext]
+    if name in WHOLE:
+        ways.append(plainly)
     model.train()
-    training = best_seconds(train_step, repeats) / batch
+    training = best_seconds(train_step, ways, repeats)
     model.eval()
     with torch.inference_mode():
-        inference = best_seconds(lambda: model(joints), repeats) / batch
-    return training, inference
+        inference = best_seconds(lambda: model(joints), ways, repeats)
+    return [seconds / batch for seconds in training], [seconds / batch for seconds in inference]
+
+
+def milliseconds(seconds: Sequence[float]) -> str:
+    """Two cells: ours, and plain or a dash."""
+    cells = [f"{1e3 * value:.0f}" for value in seconds] + ["–"]
+    return " | ".join(cells[:2])
 
 
 def table(names: Sequence[str], batch: int, repeats: int) -> str:
     """The table's text; rows appear as they are measured."""
-    lines = [
-        "| backbone | parameters (M) | GMAC | training step (ms / clip) | inference (ms / clip) |",
-        "|---|---|---|---|---|",
-    ]
+    columns: tuple[str, ...] = (
+        "backbone",
+        "publication",
+        "year",
+        "params (M)",
+        "GMAC",
+        "clips",
+        "cannot take",
+        "checked against",
+    )
+    columns += ("train step (ms/clip)", "plain", "inference (ms/clip)", "plain")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     print(*lines, sep="\n", flush=True)
     for name in names:
         training, inference = time_backbone(name, batch, repeats)
-        size = "| |"
-        if name != PLAIN:
-            measured = measure_size(
-                name, layout=LAYOUTS["ntu25"], num_classes=CLASSES, in_channels=input_channels(name)
-            )
-            size = f"{measured.parameters / 1e6:.2f} | {measured.macs / 1e9:.2f} |"
-        lines.append(f"| {name} | {size} {training * 1e3:.0f} | {inference * 1e3:.0f} |")
+        size = measure_size(
+            name, layout=LAYOUTS["ntu25"], num_classes=CLASSES, in_channels=input_channels(name)
+        )
+        backbone = BACKBONES[name]
+        cells = [name, backbone.publication, str(backbone.year)]
+        cells += [f"{size.parameters / 1e6:.2f}", f"{size.macs / 1e9:.2f}", describe_clip_rule(backbone)]
+        cells += [NOTES.get(name, ""), WITHOUT_REFERENCE.get(name, "reference values")]
+        cells += [milliseconds(training), milliseconds(inference)]
+        lines.append(f"| {' | '.join(cells)} |")
         print(lines[-1], flush=True)
     return "\n".join(lines)
+
+
+def write_table(path: Path, text: str) -> None:
+    """Put the text between the two marks of a page."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(START)
+    _, found, after = rest.partition(END)
+    if not found:
+        raise SystemExit(f"{path}: no {START} … {END} to write between")
+    path.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")
+
+
+def describe_machine(options: argparse.Namespace) -> str:
+    """Where and how the times were taken."""
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, {options.threads} thread(s), load average "
+        f"{os.getloadavg()[0]:.1f} at the start, torch {torch.__version__}, float32, batch {options.batch}, "
+        f"best of {options.repeats}."
+    )
 
 
 def main() -> None:
@@ -108,16 +171,18 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4, help="clips a step")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--write", type=Path, help="page whose table is replaced")
     options = parser.parse_args()
-    known = [*sorted(BACKBONES), PLAIN]
+    known = sorted(BACKBONES)
     unknown = sorted(set(options.names) - set(known))
     if unknown:
         parser.error(f"unknown backbone {unknown[0]!r}; known: {', '.join(known)}")
     torch.set_num_threads(options.threads)
-    print(
-        f"{platform.machine()}, {options.threads} thread(s), torch {torch.__version__}, batch {options.batch}\n"
-    )
-    table(options.names or known, options.batch, options.repeats)
+    machine = describe_machine(options)
+    print(machine + "\n")
+    text = table(options.names or known, options.batch, options.repeats)
+    if options.write:
+        write_table(options.write, f"{machine}\n\n{text}")
 
 
 if __name__ == "__main__":

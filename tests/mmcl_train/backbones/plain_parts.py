@@ -34,9 +34,16 @@ def _norm(norm: nn.Module, x: Tensor, channels: slice) -> Tensor:
     """Some channels of a batch norm on their own."""
     if not isinstance(norm, nn.BatchNorm2d):
         return x
+    assert norm.running_mean is not None and norm.running_var is not None
     kept = (norm.running_mean[channels], norm.running_var[channels])
     scale = (norm.weight[channels], norm.bias[channels])
     return F.batch_norm(x, *kept, *scale, norm.training, norm.momentum or 0.1, norm.eps)
+
+
+def bias_of(conv: nn.Conv1d | nn.Conv2d) -> Tensor:
+    """Its bias, which all convolutions here have."""
+    assert conv.bias is not None
+    return conv.bias
 
 
 def multi_scale(unit: MultiScaleTemporalConv, x: Tensor) -> Tensor:
@@ -45,7 +52,7 @@ def multi_scale(unit: MultiScaleTemporalConv, x: Tensor) -> Tensor:
     for branch, size in enumerate(unit.sizes):
         own = slice(start, start + size)
         start += size
-        y = F.conv2d(x, unit.reduce.weight[own], unit.reduce.bias[own])
+        y = F.conv2d(x, unit.reduce.weight[own], bias_of(unit.reduce)[own])
         if own.stop <= unit.head_size:
             y = F.leaky_relu(_norm(unit.reduce_norm, y, own), unit.slope)
         if branch < len(unit.convs):
@@ -76,7 +83,7 @@ def subset_convolution(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tenso
 def similarity(unit: AdaptiveGraphConv, x: Tensor) -> Tensor:
     """2s-AGCN's C_k before its softmax, two embeddings and a product a subset."""
     halves = [part.chunk(SUBSETS) for part in unit.embed.weight.chunk(2)]
-    biases = [part.chunk(SUBSETS) for part in unit.embed.bias.chunk(2)]
+    biases = [part.chunk(SUBSETS) for part in bias_of(unit.embed).chunk(2)]
     graphs = []
     for k in range(SUBSETS):
         first, second = (F.conv2d(x, w[k], b[k]).flatten(1, 2) for w, b in zip(halves, biases, strict=True))
@@ -103,11 +110,11 @@ def shared_topology(unit: SharedTopologyConv, x: Tensor) -> Tensor:
 
 def channel_topology(unit: ChannelTopologyConv, x: Tensor) -> Tensor:
     """CTR-GCN's equations 5 to 7, a subset at a time, relations of every frame averaged after."""
-    weights, biases = unit.relate.weight.unsqueeze(-1), unit.relate.bias
+    weights, biases = unit.relate.weight.unsqueeze(-1), bias_of(unit.relate)
     sides = [part.chunk(unit.subsets) for part in weights.chunk(2)]
     sides_bias = [part.chunk(unit.subsets) for part in biases.chunk(2)]
     values = list(
-        zip(unit.value.weight.chunk(unit.subsets), unit.value.bias.chunk(unit.subsets), strict=True)
+        zip(unit.value.weight.chunk(unit.subsets), bias_of(unit.value).chunk(unit.subsets), strict=True)
     )
     total = torch.zeros((), dtype=x.dtype)
     for k in range(unit.subsets):
@@ -123,10 +130,10 @@ def temporal_topology(unit: TemporalTopologyConv, x: Tensor) -> Tensor:
     """TD-GCN's two topologies, a subset at a time."""
     weights, biases = (
         unit.relate.weight.unsqueeze(-1).chunk(unit.subsets),
-        unit.relate.bias.chunk(unit.subsets),
+        bias_of(unit.relate).chunk(unit.subsets),
     )
     values = list(
-        zip(unit.value.weight.chunk(unit.subsets), unit.value.bias.chunk(unit.subsets), strict=True)
+        zip(unit.value.weight.chunk(unit.subsets), bias_of(unit.value).chunk(unit.subsets), strict=True)
     )
     total = torch.zeros((), dtype=x.dtype)
     for k in range(unit.subsets):
