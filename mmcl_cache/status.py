@@ -82,7 +82,8 @@ def format_status(status: dict[str, Any]) -> str:
         shards = f"{field['shards_done']}/{field['shards']}"
         lines.append(
             f"  {field['field'] + '/' + field['variant']:24} {shards:>11} "
-            f"{rows.get('ok', 0):>8} {rows.get('absent', 0):>8} {rows.get('failed', 0):>8} {format_bytes(field['bytes']):>10}"
+            f"{rows.get('ok', 0):>8} {rows.get('absent', 0):>8} {rows.get('failed', 0):>8} "
+            f"{format_bytes(field['bytes']):>10}"
         )
     for field in status["fields"]:
         for group in field["invalid"]:
