@@ -14,6 +14,7 @@ import click
 from mmcl_train.cli_bench import bench
 from mmcl_train.cli_deploy import import_checkpoint
 from mmcl_train.cli_models import COMMANDS as MODEL_COMMANDS
+from mmcl_train.cli_report import report
 from mmcl_train.cli_scores import COMMANDS as SCORE_COMMANDS
 
 if TYPE_CHECKING:
@@ -268,7 +269,7 @@ def _config(
     return config
 
 
-for each in (*SCORE_COMMANDS, *MODEL_COMMANDS, import_checkpoint, bench):
+for each in (*SCORE_COMMANDS, *MODEL_COMMANDS, import_checkpoint, report, bench):
     cli.add_command(each)
 
 
