@@ -130,6 +130,72 @@ def export(run: Path, form: str, out: Path | None, int8: bool, cache: Path | Non
     _print(lines)
 
 
+@click.command()
+@click.option("--run", type=PATH, required=True, help="Run or exported folder of a model in NTU's layout.")
+@click.option("--cache", type=PATH, required=True, help="Cache of the target data set.")
+@click.option(
+    "--map",
+    "asked",
+    default="",
+    metavar="NAME|JSON",
+    help="utd-mhad, sysu or a file (default: by the cache's data set).",
+)
+@click.option("--refined", is_flag=True, help="Also the scores refined by the target's text.")
+@click.option(
+    "--adapt",
+    type=click.Choice(["none", "probe", "finetune"]),
+    default="none",
+    show_default=True,
+    help="Learn on the target's training split: a linear classifier, or everything.",
+)
+@click.option("--protocol", default="", help="Of the target, to adapt on (default: its first).")
+@click.option("--variant", default="default", show_default=True, help="Of the target's skeleton field.")
+@click.option("--text-variant", default="default", show_default=True, help="Of the target's text field.")
+@click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda …")
+@click.option("--out", type=PATH, help="Of --adapt finetune: folder of the mapped cache and the run.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="A.B=C",
+    help="Of --adapt finetune: settings of the training.",
+)
+def transfer(
+    run: Path,
+    cache: Path,
+    asked: str,
+    refined: bool,
+    adapt: str,
+    protocol: str,
+    variant: str,
+    text_variant: str,
+    device: str,
+    out: Path | None,
+    assignments: tuple[str, ...],
+) -> None:
+    """A trained model on another data set: zero-shot, or adapted to it. See docs/transfer.md."""
+    from mmcl_cache.store import UserError
+    from mmcl_train.engine.environment import choose_device
+
+    place = str(choose_device(device))
+    if (out or assignments) and adapt != "finetune":
+        raise UserError("--out and --set are of --adapt finetune")
+    if refined and adapt != "none":
+        raise UserError("--refined is of the zero-shot evaluation, without --adapt")
+    if adapt == "none":
+        from mmcl_train.deploy.transfer import evaluate_transfer
+
+        _print(evaluate_transfer(run, cache, asked, refined, variant, text_variant, place))
+        return
+    from mmcl_train.deploy.adapt import finetune, probe
+
+    if adapt == "probe":
+        _print(probe(run, cache, asked, variant, protocol, place))
+        return
+    folder = out or Path("runs") / f"{run.resolve().name}-on-{cache.resolve().name}"
+    _print(finetune(run, cache, asked, variant, protocol, place, folder, assignments))
+
+
 def _open_model(path: Path, device: str) -> Model:
     """With onnxruntime alone where it is an .onnx file, with torch where it is a folder with weights."""
     from mmcl_cache.store import UserError
@@ -157,4 +223,4 @@ def _print(lines: Iterable[str]) -> None:
         click.echo(line)
 
 
-COMMANDS = (predict, export)
+COMMANDS = (predict, export, transfer)

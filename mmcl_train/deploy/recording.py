@@ -14,7 +14,7 @@ from mmcl_cache.skeletons.denoise import centre_on_first, denoise_ntu
 from mmcl_cache.skeletons.matlab import read_kinect_mat
 from mmcl_cache.skeletons.ntu import read_ntu_skeleton
 from mmcl_cache.skeletons.nw_ucla import read_nw_ucla
-from mmcl_cache.skeletons.poses import centre_poses, read_poses
+from mmcl_cache.skeletons.poses import centre_poses, peek_shape, read_poses
 from mmcl_cache.store import UserError
 
 from .model_input import NTU_CLEANING, ModelInput
@@ -50,6 +50,12 @@ def read_recording(path: Path, model: ModelInput) -> Bodies:
     if suffix == ".json":
         return read_json(path, model)
     if suffix in (".npy", ".npz"):
+        shape = peek_shape(path)
+        if shape is not None and (len(shape) not in (3, 4) or shape[-2] != model.layout.num_joints):
+            raise UserError(
+                f"{path}: poses of shape {shape}; the model takes (frames, {model.layout.num_joints}, 2 or 3) or "
+                f"(bodies, frames, {model.layout.num_joints}, 2 or 3), joints as {model.layout.name}"
+            )
         return read_poses(path, num_joints=model.layout.num_joints, dimensions=model.dimensions)
     raise UserError(f"{path}: not a skeleton file; known: {', '.join(SUFFIXES)}, and caches")
 
