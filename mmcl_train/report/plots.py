@@ -33,7 +33,7 @@ SHOWN_CLASSES = 60
 def plot_curves(runs: Sequence[FinishedRun], baselines: Sequence[FinishedRun]) -> Plot | None:
     """A panel for each loss and accuracy that was ever written, a line a run, baselines dashed; None without any."""
     every = [*runs, *baselines]
-    panels = [(key, title) for key, title in PANELS if any(any(curve(run, key)[1]) for run in every)]
+    panels = [(key, title) for key, title in PANELS if any(curve(run, key)[1] for run in every)]
     if not panels:
         return None
     columns = min(len(panels), 3)

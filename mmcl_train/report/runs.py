@@ -85,12 +85,14 @@ def read_run(path: Path, which: str = "test-last") -> FinishedRun:
 
 
 def curve(run: FinishedRun, key: str) -> tuple[list[float], list[float]]:
-    """Epochs and finite values of one metric; empty where it was never written."""
+    """Epochs and finite values of one metric; empty where it was never written, or is a loss that was off (zero)."""
     points = [
         (float(record.get("epoch", n + 1)), float(record[key]))
         for n, record in enumerate(run.metrics)
         if isinstance(record.get(key), (int, float)) and math.isfinite(record[key])
     ]
+    if key.startswith("loss") and not any(value for _, value in points):
+        return [], []
     return [epoch for epoch, _ in points], [value for _, value in points]
 
 

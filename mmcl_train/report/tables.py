@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -125,11 +126,12 @@ def comparison_text(findings: Findings) -> str:
     low, high = found.interval
     sure = "" if low <= 0 <= high else ", beyond chance"
     p = f"; McNemar p = {found.mcnemar[0].p:.2g}" if len(found.mcnemar) == 1 else ""
-    return (
-        f"{100 * found.difference:+.2f} points top-1 over the baseline ({100 * found.first.mean:.2f} against "
+    text = (
+        f"{100 * found.difference:+.2f} points top-1 against the baseline ({100 * found.first.mean:.2f} and "
         f"{100 * found.second.mean:.2f} on {found.samples} samples); 95 % interval {100 * low:+.2f} to "
         f"{100 * high:+.2f}{sure}{p}"
     )
+    return re.sub(r"(^| )-(?=\d)", r"\1−", text)
 
 
 def _of(ensemble: Ensemble) -> list[str]:

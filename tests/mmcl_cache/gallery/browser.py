@@ -12,20 +12,20 @@ from pathlib import Path
 import pytest
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
-FLAGS = [
+FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
+    "--disable-component-update",
+    "--disable-background-networking",
+    "--no-first-run",
     "--virtual-time-budget=3000",
     "--enable-logging=stderr",
     "--dump-dom",
-]
+)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
 
