@@ -9,13 +9,14 @@ be killed at any moment, and the same command continues it, with the same engine
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from mmcl_cache.config import EMBEDDED, BuildConfig
 from mmcl_cache.datasets import Dataset
 from mmcl_cache.encoders import Encoder
 from mmcl_cache.engines.claim import share_lock
 from mmcl_cache.engines.job import open_job
-from mmcl_cache.engines.launched import is_launched, run_launched
+from mmcl_cache.engines.launched import is_launched, processes_left_to_start, run_launched
 from mmcl_cache.engines.local import make_shards
 from mmcl_cache.engines.parts import Part, list_devices, run_devices
 from mmcl_cache.engines.ray_cluster import run_ray
@@ -87,6 +88,8 @@ def run_build(
         if part is not None or engine != "local":
             raise UserError("under accelerate launch leave --part and --engine out; ranks share the shards")
         return run_launched(config, say, quiet)
+    if engine == "local" and config.device == "auto" and (count := processes_left_to_start()):
+        config = replace(config, device=",".join(["cpu"] * count))
     if part is not None:
         if engine != "local":
             raise UserError(f"--part belongs to --engine local; --engine {engine} shares the shards itself")

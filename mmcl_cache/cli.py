@@ -200,6 +200,66 @@ def build(
     _print_status(config.cache)
 
 
+@main.command(name="fit-cnn")
+@click.option("--cache", required=True, type=click.Path(path_type=Path), help="Whose strips are shown.")
+@click.option(
+    "--protocol", required=True, metavar="NAME", help="Its training split is fitted on, no other id."
+)
+@click.option("--cnn", default="embedded", metavar="MODEL", help="Hub id or folder to begin from.")
+@click.option("--epochs", default=10, metavar="N", help="Times every strip is shown.")
+@click.option("--batch-size", default=32, metavar="STRIPS", help="Strips a step.")
+@click.option("--learning-rate", default=3e-4, metavar="RATE", help="The highest of a cosine schedule.")
+@click.option("--seed", default=1, metavar="N", help="Order, mirroring, the new classifier.")
+@click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 …")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder to write.  [default: models/cnn-PROTOCOL]"
+)
+@click.option("--quiet", is_flag=True, help="No progress.")
+def fit_cnn(
+    cache: Path,
+    protocol: str,
+    cnn: str,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    device: str,
+    out: Path | None,
+    quiet: bool,
+) -> None:
+    """Fine-tune a CNN on the training strips of CACHE; then cache it with `build --cnn FOLDER`."""
+    from mmcl_cache import fit_cnn as fitting
+    from mmcl_cache.store import open_cache
+
+    settings = fitting.FitSettings(protocol, cnn, epochs, batch_size, learning_rate, seed=seed, device=device)
+    folder = out or Path("models") / f"cnn-{protocol}"
+    result = fitting.fit_cnn(open_cache(cache), settings, folder, quiet)
+    click.echo(
+        f"{folder}: last epoch loss {result['loss']:.3f}, {100 * result['accuracy']:.1f} % of the training strips; "
+        f"cache it: mmcl-cache build … --cnn {folder} --variant rgb=fitted",
+        err=True,
+    )
+
+
+@main.command()
+@click.option("--clips", default=100, metavar="N", help="Generated clips.")
+@click.option("--source", type=click.Path(path_type=Path), help="A demo that is there already.")
+@click.option(
+    "--vqa", default="embedded", metavar="MODEL", help="Hub id or folder of a visual question model."
+)
+@click.option("--cnn", default="embedded", metavar="MODEL", help="Hub id or folder of an image classifier.")
+@click.option("--memory", is_flag=True, help="Peak memory of a quarter of the clips and of all, instead.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def bench(clips: int, source: Path | None, vqa: str, cnn: str, memory: bool, as_json: bool) -> None:
+    """Time decoding, models and whole builds on generated clips, against the published way."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from mmcl_cache import bench as benching
+
+    asked = benching.BenchSettings(clips, source, vqa, cnn)
+    found = benching.measure_memory(asked) if memory else benching.measure_speed(asked)
+    click.echo(json.dumps(found, indent=1) if as_json else benching.format_bench(found))
+
+
 @main.command()
 @click.argument("cache", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="For programs.")

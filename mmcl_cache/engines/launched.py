@@ -1,4 +1,4 @@
-"""Under `accelerate launch`: ranks, on one machine or many, own disjoint shards."""
+"""Under `accelerate launch` or torchrun: ranks, on one machine or many, own disjoint shards."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import psutil
 from accelerate import PartialState
+from accelerate.commands.launch import launch_command_parser
 from accelerate.utils import broadcast_object_list
 
 from mmcl_cache.config import BuildConfig
@@ -20,9 +22,37 @@ from mmcl_cache.engines.report import BuildReport
 PATIENCE = timedelta(hours=6)
 
 
+_RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+_WORLDS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+_HERE = ("LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE")
+
+
 def is_launched() -> bool:
     """Is this process one of several that a launcher started?"""
-    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return _first_number(_RANKS, -1) >= 0 and _first_number(_WORLDS, 1) > 1
+
+
+def processes_left_to_start() -> int:
+    """How many processes `accelerate launch --cpu --num_processes N` wanted and did not start; 0 elsewhere.
+
+    On CPUs accelerate leaves ranks to mpirun. Without it, it starts one process and tells it nothing of N, though N is
+    on its command line, which is that of this process's parent.
+    """
+    if is_launched() or os.environ.get("ACCELERATE_USE_CPU") != "True" or "MASTER_ADDR" not in os.environ:
+        return 0
+    parent = psutil.Process().parent()
+    words = parent.cmdline() if parent is not None else []
+    start = next((n for n, word in enumerate(words) if word == "launch" or "accelerate" in word), len(words))
+    while start < len(words) and ("accelerate" in words[start] or words[start] == "launch"):
+        start += 1
+    if start >= len(words):
+        return 0
+    asked, _ = launch_command_parser().parse_known_args(words[start:])
+    return asked.num_processes if (asked.num_processes or 0) > 1 else 0
+
+
+def _first_number(names: tuple[str, ...], default: int) -> int:
+    return next((int(os.environ[name]) for name in names if os.environ.get(name, "").isdigit()), default)
 
 
 def run_launched(config: BuildConfig, say: Callable[[str], None], quiet: bool) -> BuildReport:
@@ -33,8 +63,7 @@ def run_launched(config: BuildConfig, say: Callable[[str], None], quiet: bool) -
     """
     state = PartialState(timeout=PATIENCE)
     device = str(state.device) if config.device == "auto" else config.device
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    mine = on_device(config, device, here)
+    mine = on_device(config, device, _first_number(_HERE, 1))
 
     def agree(value: Any) -> Any:
         box = [value]

@@ -22,29 +22,9 @@ from transformers import (
     ViTImageProcessor,
 )
 
-WORDS = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    "[DEC]",
-    "[ENC]",
-    "yes",
-    "no",
-    "whether",
-    "the",
-    "people",
-    "are",
-    "holding",
-    "objects",
-    "?",
-    "describe",
-    "please",
-    ".",
-    "person",
-    "tool",
-]
+TEXT = """[PAD] [UNK] [CLS] [SEP] [MASK] [DEC] [ENC] yes no whether the people are holding objects ?
+describe please . person tool"""
+WORDS = TEXT.split()
 SIDE = {"height": 32, "width": 32}
 
 
