@@ -114,6 +114,13 @@ def run(out: Path | None, **options: Any) -> None:
 @click.option(
     "--set", "assignments", multiple=True, metavar="A.B=C", help="Any setting; may be given several times."
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Runs at a time, on one load of the data; processor threads are shared out.",
+)
 @click.option("--out", type=PATH, default=Path("runs"), show_default=True, help="Folder of the run folders.")
 def sweep(
     backbones: tuple[str, ...],
@@ -121,6 +128,7 @@ def sweep(
     seeds: tuple[int, ...],
     with_and_without: bool,
     no_mmcl: bool,
+    jobs: int,
     out: Path,
     **options: Any,
 ) -> None:
@@ -147,7 +155,7 @@ def sweep(
     configs = plan_runs(base, backbones=backbones, streams=streams, co_learning=methods, seeds=seeds)
     loader = InputLoader(Path(base.data.cache), choose_device(base.train.device))
     try:
-        outcomes = run_sweep(configs, loader, out, click.echo)
+        outcomes = run_sweep(configs, loader, out, click.echo, jobs)
     except Interrupted as stop:
         click.echo(str(stop), err=True)
         sys.exit(130)

@@ -16,7 +16,9 @@ from mmcl_cache.store import UserError
 from mmcl_train.config import RunConfig
 from mmcl_train.scores.tables import format_table
 
-from .inputs import InputLoader, resolve
+from .folder import RunFolder
+from .inputs import InputLoader, Inputs, resolve
+from .jobs import Answer, Job, run_jobs
 from .naming import default_out
 from .trainer import train
 
@@ -59,33 +61,50 @@ def plan_runs(
 
 
 def sweep(
-    configs: Iterable[RunConfig], loader: InputLoader, root: Path, say: Callable[[str], None]
+    configs: Iterable[RunConfig], loader: InputLoader, root: Path, say: Callable[[str], None], jobs: int = 1
 ) -> list[Outcome]:
     """Train each config in its own folder under `root`; finished ones are read, interrupted ones continued.
 
-    A run that ends with a UserError (a loss that is not finite, another run's folder) is noted, and the next one
-    starts.
+    A run that ends with a UserError (a loss that is not finite, another run's folder) is noted, and the others go on.
+
+    Args:
+        jobs: runs at a time, each in its own process on the same resident data.
 
     Raises:
         Interrupted: after Ctrl-C; the same sweep goes on from there.
     """
     configs = [resolve(config, loader.cache.description) for config in configs]
-    outcomes, said = [], set[str]()
+    dataset = loader.cache.description.dataset
+    planned = [Job(n, config, default_out(config, dataset, root)) for n, config in enumerate(configs, 1)]
+    said = set[str]()
 
     def say_once(line: str) -> None:
         if line not in said:
             said.add(line)
             say(line)
 
-    for number, config in enumerate(configs, 1):
-        folder = default_out(config, loader.cache.description.dataset, root)
-        say(f"run {number} of {len(configs)}: {folder}")
-        try:
-            outcomes.append(Outcome(config, folder, train(config, loader.load(config, say_once), folder)))
-        except UserError as error:
-            say(f"  failed: {error}")
-            outcomes.append(Outcome(config, folder, None, str(error)))
-    return outcomes
+    def load(config: RunConfig) -> Inputs:
+        return loader.load(config, say_once)
+
+    answers: dict[int, Answer] = {}
+    for job in planned:
+        say(f"run {job.number} of {len(planned)}: {job.folder}")
+        if jobs == 1 or RunFolder(job.folder).is_finished():
+            try:
+                answers[job.number] = Answer(train(job.config, load(job.config), job.folder))
+            except UserError as error:
+                answers[job.number] = Answer(error=str(error))
+                say(f"  failed: {error}")
+    left = [job for job in planned if job.number not in answers]
+    if left:
+        answers |= run_jobs(left, load, min(jobs, len(left)))
+        for job in left:
+            if answers[job.number].result is None:
+                say(f"run {job.number} failed: {answers[job.number].error}")
+    return [
+        Outcome(job.config, job.folder, answers[job.number].result, answers[job.number].error)
+        for job in planned
+    ]
 
 
 def format_sweep(outcomes: Sequence[Outcome]) -> str:
