@@ -12,6 +12,7 @@ import click
 
 from mmcl_cache import __version__
 from mmcl_cache.cli_exchange import export_files, import_files, print_plan
+from mmcl_cache.cli_hub import COMMANDS as HUB_COMMANDS
 from mmcl_cache.errors import UserError
 
 INTERRUPTED = 130
@@ -359,6 +360,8 @@ def plan(
 
 main.add_command(import_files)
 main.add_command(export_files)
+for each in HUB_COMMANDS:
+    main.add_command(each)
 
 
 @main.command(name="list")

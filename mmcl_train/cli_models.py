@@ -196,6 +196,27 @@ def transfer(
     _print(finetune(run, cache, asked, variant, protocol, place, folder, assignments))
 
 
+@click.command()
+@click.argument("run", type=PATH)
+@click.argument("repo", metavar="OWNER/NAME")
+@click.option("--public", is_flag=True, help="Readable by everyone (default: private).")
+def push(run: Path, repo: str, public: bool) -> None:
+    """Send the model of RUN, with its card, to a Hugging Face model repository."""
+    from mmcl_train.deploy.hub import push_run
+
+    click.echo(push_run(run, repo, not public))
+
+
+@click.command()
+@click.argument("repo", metavar="OWNER/NAME")
+@click.option("--out", type=PATH, required=True, help="Folder to write.")
+def pull(repo: str, out: Path) -> None:
+    """Fetch a model from a Hugging Face model repository."""
+    from mmcl_train.deploy.hub import pull_run
+
+    click.echo(pull_run(repo, out))
+
+
 def _open_model(path: Path, device: str) -> Model:
     """With onnxruntime alone where it is an .onnx file, with torch where it is a folder with weights."""
     from mmcl_cache.store import UserError
@@ -223,4 +244,4 @@ def _print(lines: Iterable[str]) -> None:
         click.echo(line)
 
 
-COMMANDS = (predict, export, transfer)
+COMMANDS = (predict, export, transfer, push, pull)
