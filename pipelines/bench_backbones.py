@@ -4,8 +4,9 @@
     python -m pipelines.bench_backbones ctrgcn hdgcn --repeats 5 --threads 2
     python -m pipelines.bench_backbones --write docs/backbones.md        # the table there is replaced
 
-Times are the best of the repeats, per clip of 64 frames and two bodies at 120 classes: a training step is
-forward, cross entropy, backward and an SGD update in float32; inference is one forward without gradients.
+Times are processor time, the best of the repeats, per clip of 64 frames and two bodies at 120 classes: a
+training step is forward, cross entropy, backward and an SGD update in float32; inference is one forward without
+gradients.
 "Plain" is the same network with its fused parts stated as in the papers, one subset, head and branch at a time
 (tests/mmcl_train/backbones/plain_parts.py); both take turns, so that a busy machine is as busy for one as for
 the other.
@@ -73,15 +74,15 @@ def build(name: str) -> nn.Module:
 def best_seconds(
     run: Callable[[], object], ways: Sequence[Callable[[], AbstractContextManager[None]]], repeats: int
 ) -> list[float]:
-    """Shortest wall time of `run` in each of the ways, in turns, after one run of each to warm up."""
+    """Least CPU time of `run` in each of the ways, in turns, after one run of each to warm up."""
     best = [float("inf")] * len(ways)
     for turn in range(repeats + 1):
         for index, way in enumerate(ways):
             with way():
-                start = time.perf_counter()
+                start = time.process_time()
                 run()
                 if turn:
-                    best[index] = min(best[index], time.perf_counter() - start)
+                    best[index] = min(best[index], time.process_time() - start)
     return best
 
 
@@ -158,7 +159,7 @@ def describe_machine(options: argparse.Namespace) -> str:
     """Where and how the times were taken."""
     return (
         f"{platform.machine()}, {os.cpu_count()} cores, {options.threads} thread(s), load average "
-        f"{os.getloadavg()[0]:.1f} at the start, torch {torch.__version__}, float32, batch {options.batch}, "
+        f"{os.getloadavg()[0]:.1f} at the start, torch {torch.__version__}, float32, batch {options.batch}, CPU time, "
         f"best of {options.repeats}."
     )
 
