@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument(
         "--work", type=Path, default=Path("runs/embedded"), help="strips and clips are kept here"
     )
-    parser.add_argument("--only", choices=("vqa", "cnn"), help="train one of the two")
+    parser.add_argument("--only", choices=("vqa", "cnn"), help="train one of the two, check nothing")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2, help="processes that draw clips")
     options = parser.parse_args()
@@ -44,9 +44,10 @@ def main() -> None:
             train_cnn(train, held, steps=700, size=64, seed=options.seed, folder=options.assets / "cnn")
         if options.only != "cnn":
             train_vqa(
-                train, held, steps=(700, 300), size=32, seed=options.seed, folder=options.assets / "vqa"
+                train, held, steps=(1800, 500), size=32, seed=options.seed, folder=options.assets / "vqa"
             )
-    check_embedded(options.assets, options.work / "check", options.workers)
+    if options.only is None or options.check:
+        check_embedded(options.assets, options.work / "check", options.workers)
 
 
 if __name__ == "__main__":

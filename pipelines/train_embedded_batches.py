@@ -1,4 +1,4 @@
-"""Batches of training strips, varied a little: tiles mirrored, colours and light shifted."""
+"""Batches of training strips, varied: tiles mirrored and in another order, colours and light shifted."""
 
 from __future__ import annotations
 
@@ -54,6 +54,12 @@ def _vary(batch: StripBatch, rng: np.random.Generator) -> StripBatch:
     mirrored = torch.from_numpy(rng.random(size) < 0.5)
     pixels[mirrored] = _mirror_tiles(pixels[mirrored])
     maps[mirrored] = _mirror_tiles(maps[mirrored])
+    # Nothing that is asked depends on the order of the tiles.
+    shuffled = np.stack(
+        [rng.permutation(TILES) if rng.random() < 0.5 else np.arange(TILES) for _ in range(size)]
+    )
+    order = torch.from_numpy(shuffled)
+    pixels, maps = _order_tiles(pixels, order), _order_tiles(maps, order)
     gain = torch.from_numpy(rng.uniform(0.85, 1.15, (size, 3, 1, 1)).astype(np.float32))
     shift = torch.from_numpy(rng.uniform(-0.15, 0.15, (size, 1, 1, 1)).astype(np.float32))
     return StripBatch(pixels * gain + shift, batch.objects, batch.people, batch.heights, maps)
@@ -62,6 +68,12 @@ def _vary(batch: StripBatch, rng: np.random.Generator) -> StripBatch:
 def _mirror_tiles(strips: Tensor) -> Tensor:
     """Each tile left for right, the tiles in their order: (..., width)."""
     return strips.unflatten(-1, (TILES, -1)).flip(-1).flatten(-2)
+
+
+def _order_tiles(strips: Tensor, order: Tensor) -> Tensor:
+    """The tiles of each strip in another order: strips (B, ..., width), order (B, TILES)."""
+    tiles = strips.unflatten(-1, (TILES, -1)).movedim(-2, 1)
+    return tiles[torch.arange(len(order))[:, None], order].movedim(1, -2).flatten(-2)
 
 
 def learning_rate(step: int, steps: int, peak: float, warm_up: int = 40) -> float:

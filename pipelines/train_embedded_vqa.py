@@ -151,10 +151,10 @@ def seeing_loss(heads: VisionHeads, embeds: Tensor, batch: StripBatch) -> Tensor
     weight = torch.full((len(OBJECTS),), 4.0)
     weight[0] = 1.0
     return (
-        F.cross_entropy(objects, batch.objects)
-        + 0.5 * F.cross_entropy(people, batch.people)
-        + 0.5 * F.cross_entropy(heights, batch.heights)
-        + 2.0 * F.cross_entropy(patches.flatten(0, 1), batch.maps.flatten(), weight=weight)
+        F.cross_entropy(objects.float(), batch.objects)
+        + 0.5 * F.cross_entropy(people.float(), batch.people)
+        + 0.5 * F.cross_entropy(heights.float(), batch.heights)
+        + 2.0 * F.cross_entropy(patches.float().flatten(0, 1), batch.maps.flatten(), weight=weight)
     )
 
 
@@ -196,7 +196,7 @@ def answer_loss(model: BlipForQuestionAnswering, phrase: Phrase, image: Tensor, 
         encoder_hidden_states=asked,
         encoder_attention_mask=torch.ones_like(question),
     ).logits
-    return F.cross_entropy(decoded[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+    return F.cross_entropy(decoded[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten())
 
 
 def right_answers(batch: StripBatch, about: str) -> Tensor:
@@ -235,7 +235,8 @@ def _learn_to_see(
     optimiser = Optimiser([(model.vision_model, 0.02, 2e-3), (heads, 0.0, 2e-3)])
     start = time.perf_counter()
     for step, batch in enumerate(draw_batches(train, size, steps, rng)):
-        loss = seeing_loss(heads, model.vision_model(batch.pixels).last_hidden_state, batch)
+        with torch.autocast("cpu", torch.bfloat16):  # three times as fast where the processor has it
+            loss = seeing_loss(heads, model.vision_model(batch.pixels).last_hidden_state, batch)
         optimiser.advance(loss, step, steps)
         if step % 100 == 99 or step == steps - 1:
             right = _count_seen(model, heads, held)
@@ -259,11 +260,12 @@ def _learn_to_answer(
     optimiser = Optimiser([*text, (model.vision_model, 0.004, 4e-4), (heads, 0.0, 4e-4)])
     start = time.perf_counter()
     for step, batch in enumerate(draw_batches(train, size, steps, rng)):
-        image = model.vision_model(batch.pixels).last_hidden_state
-        loss = 0.5 * seeing_loss(heads, image, batch)
-        for about in SUBJECTS:
-            question = str(rng.choice([q for q, (topic, _) in QUESTIONS.items() if topic == about]))
-            loss = loss + answer_loss(model, phrases[question], image, right_answers(batch, about))
+        with torch.autocast("cpu", torch.bfloat16):
+            image = model.vision_model(batch.pixels).last_hidden_state
+            loss = 0.5 * seeing_loss(heads, image, batch)
+            for about in SUBJECTS:
+                question = str(rng.choice([q for q, (topic, _) in QUESTIONS.items() if topic == about]))
+                loss = loss + answer_loss(model, phrases[question], image, right_answers(batch, about))
         optimiser.advance(loss, step, steps)
         if step % 100 == 99 or step == steps - 1:
             right = " ".join(f"{share:.3f}" for share in _count_answered(model, phrases, held))
