@@ -125,8 +125,9 @@
     } else addGap(card, sample, "skeleton");
     const told = add(card, "div", "told");
     const names = data.protocols.map((name, n) => SPLITS[sample.splits[n]] && name + " " + SPLITS[sample.splits[n]]);
-    add(told, "span", "split", names.filter(Boolean).join(", "));
-    add(told, "div", "id", sample.id);
+    const top = add(told, "div", "top");
+    add(top, "span", "id", sample.id);
+    add(top, "span", "split", names.filter(Boolean).join(", "));
     sample.answers.forEach((answer, n) => {
       if (!answer) return;
       const line = add(told, "div", "answer");

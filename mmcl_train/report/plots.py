@@ -87,7 +87,7 @@ def plot_confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Plot:
         axes.set_yticks(range(count), [_short(name, 28) for name in classes])
         for row, column in zip(*(index.tolist() for index in np.nonzero(matrix)), strict=True):
             text = str(matrix[row, column])
-            axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colours.ink)
+            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colours.ink)
 
     room = 1.6 if is_named else 0.5
     return Plot(size + room, size + room, draw)
@@ -108,7 +108,7 @@ def plot_changes(changes: Sequence[ClassChange], number: int = SHOWN_CLASSES) ->
         for y, change in enumerate(shown):
             axes.plot([100 * change.second, 100 * change.first], [y, y], color=tint[y], linewidth=2, zorder=2)
             axes.annotate(
-                f"{100 * change.gain:+.1f}",
+                _signed(100 * change.gain),
                 (1.02, y),
                 xycoords=("axes fraction", "data"),
                 va="center",
@@ -147,6 +147,10 @@ def _name_rows(axes: Axes, names: Sequence[str], colours: Colours) -> None:
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0, labelcolor=colours.ink)
     axes.set_xlabel("top-1, %")
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.1f}".replace("-", "−") if abs(points) >= 0.05 else "0"
 
 
 def _short(name: str, length: int) -> str:

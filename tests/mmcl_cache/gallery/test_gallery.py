@@ -20,7 +20,7 @@ from mmcl_cache.gallery_rows import spread_over_classes
 from mmcl_cache.gallery_statistics import OTHER, mutual_information, tabulate_answers
 from mmcl_cache.store import LAYOUTS, Cache
 from tests.mmcl_cache.gallery import pictured_cache as made
-from tests.mmcl_cache.gallery.browser import needs_chromium, open_page
+from tests.mmcl_cache.gallery.browser import needs_chromium, open_page, scroll_width
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +216,8 @@ def test_browser_filters_what_the_link_names(page: Path) -> None:
     opened = open_page(page, width=420, anchor="#class=wave&answer=yes&split=xsub test", dark=True)
     assert opened.console == []
     assert opened.dom.count('<article class="card"') == 2 and "2 of 12 samples" in opened.dom
+
+
+@needs_chromium
+def test_page_does_not_scroll_sideways_on_a_phone(page: Path) -> None:
+    assert scroll_width(page, 360) <= 360  # less where a scroll bar stands

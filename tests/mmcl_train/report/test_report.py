@@ -18,7 +18,7 @@ from mmcl_train.report.findings import find_pairs
 from mmcl_train.report.plots import plot_confusion, plot_curves
 from mmcl_train.report.runs import curve, read_run
 from mmcl_train.report.tables import html_table, markdown_table
-from tests.mmcl_cache.gallery.browser import needs_chromium, open_page
+from tests.mmcl_cache.gallery.browser import needs_chromium, open_page, scroll_width
 from tests.mmcl_cache.gallery.pictured_cache import strip_of
 from tests.mmcl_train.report.run_folders import CLASSES, HOSTILE, SAMPLES, sample_ids, write_run
 
@@ -218,3 +218,10 @@ def test_browser_opens_the_page_without_a_complaint(report: Path) -> None:
     opened = open_page(report / "index.html", width=420, dark=True)
     assert opened.console == []
     assert opened.dom.count('<svg role="img"') == 3 and 'class="pair"' in opened.dom
+
+
+@needs_chromium
+def test_page_does_not_scroll_sideways_on_a_phone(report: Path, tmp_path: Path) -> None:
+    page = tmp_path / "index.html"
+    page.write_bytes((report / "index.html").read_bytes())
+    assert scroll_width(page, 360) <= 360  # less where a scroll bar stands
