@@ -35,15 +35,35 @@ class Preset:
 def ntu120_mmcl() -> RunConfig:
     """MMCL as released for NTU-120: batch 200, 110 epochs, steps 90 and 100, every training sample trained on.
 
-    `data.val` is none here, so that the training set is the published one: the last epoch is reported, and there is no
+    `data.text_feature` is tokens, the released input, which decides nothing: three raw ids saturate Φ's softmax (see
+    `data.features.token_features`). `--set data.text_feature=hidden` is what the authors advise and what other presets
+    do. `data.val` is none, so that the training set is the published one: the last epoch is reported, and there is no
     best epoch. `--set data.val=subjects` holds training subjects out and adds it.
     """
-    return RunConfig(preset="ntu120-mmcl", data=DataConfig(val="none"))
+    return RunConfig(preset="ntu120-mmcl", data=DataConfig(val="none", text_feature="tokens"))
 
 
 def ntu60_mmcl() -> RunConfig:
-    """The NTU-120 recipe of MMCL on NTU-60; no other configuration is released."""
+    """The NTU-120 recipe of MMCL on NTU-60, tokens included; no other configuration is released."""
     return replace(ntu120_mmcl(), preset="ntu60-mmcl")
+
+
+def ntu120_ctrsgcn_mmcl() -> RunConfig:
+    """CTR-GCN's shared-topology baseline under MMCL's released recipe, tokens included."""
+    return replace(ntu120_mmcl(), preset="ntu120-ctrsgcn-mmcl", model=ModelConfig(backbone="ctrsgcn"))
+
+
+def ntu120_hdgcn_mmcl() -> RunConfig:
+    """HD-GCN (centre of mass 21) for streams five and six, under MMCL's recipe: its own under MMCL is not released.
+
+    `--backbone hdgcn_com1` and `hdgcn_com2` are the publication's other hierarchies.
+    """
+    return replace(ntu120_mmcl(), preset="ntu120-hdgcn-mmcl", model=ModelConfig(backbone="hdgcn"))
+
+
+def ntu60_hdgcn_mmcl() -> RunConfig:
+    """HD-GCN for streams five and six of NTU-60."""
+    return replace(ntu120_hdgcn_mmcl(), preset="ntu60-hdgcn-mmcl")
 
 
 def ntu120_ctrgcn() -> RunConfig:
@@ -62,11 +82,15 @@ def ntu60_ctrgcn() -> RunConfig:
     return replace(ntu120_ctrgcn(), preset="ntu60-ctrgcn")
 
 
+def ntu120_ctrsgcn() -> RunConfig:
+    """The shared-topology baseline by CTR-GCN's own training, without co-learning."""
+    return replace(ntu120_ctrgcn(), preset="ntu120-ctrsgcn", model=ModelConfig(backbone="ctrsgcn"))
+
+
 def nw_ucla() -> RunConfig:
     """CTR-GCN's NW-UCLA recipe: clip 52 (the cache's), data five times an epoch, 65 epochs, step 50, decay 1e-4.
 
-    Skeletons only: the data set's colour videos are no longer handed out. With a cache that has text and rgb,
-    `--set method.enabled=true`.
+    Skeletons only: the data set's colour videos are no longer handed out.
     """
     return RunConfig(
         preset="nw-ucla",
@@ -76,6 +100,18 @@ def nw_ucla() -> RunConfig:
         schedule=ScheduleConfig(epochs=65, steps=(50,)),
         train=TrainConfig(batch=16),
     )
+
+
+def nw_ucla_mmcl() -> RunConfig:
+    """The same with co-learning, for who has the videos; MMCL's own recipe for this data set is not released."""
+    config = nw_ucla()
+    data = replace(config.data, text_feature="tokens")
+    return replace(config, preset="nw-ucla-mmcl", data=data, method=MethodConfig())
+
+
+def nw_ucla_hdgcn_mmcl() -> RunConfig:
+    """HD-GCN for streams five and six of NW-UCLA."""
+    return replace(nw_ucla_mmcl(), preset="nw-ucla-hdgcn-mmcl", model=ModelConfig(backbone="hdgcn"))
 
 
 def nw_ucla_short() -> RunConfig:
@@ -100,6 +136,11 @@ def utd_mhad() -> RunConfig:
     )
 
 
+def sysu() -> RunConfig:
+    """SYSU 3DHOI (480 clips, 12 classes) on a CPU's budget, as UTD-MHAD; half of its subjects train."""
+    return replace(utd_mhad(), preset="sysu")
+
+
 def demo() -> RunConfig:
     """The generated data set in about two minutes on two CPU cores."""
     return RunConfig(
@@ -118,38 +159,82 @@ def small() -> RunConfig:
     return replace(utd_mhad(), preset="small")
 
 
+STREAMS = "--stream joint --stream bone --stream joint_motion --stream bone_motion"
+TRANSFER = "none for training on it; frozen NTU-120 joint model (mmcl-train transfer), top-1/top-5:"
+
 PRESETS: dict[str, Preset] = {
     "ntu120-mmcl": Preset(
         ntu120_mmcl,
-        "mmcl-train run --cache caches/ntu120 --protocol xsub",
-        "CTR-GCN joint, X-Sub 85.79 (six streams 90.3; X-Set 91.7), MMCL table",
+        f"mmcl-train sweep --cache caches/ntu120 --protocol xsub {STREAMS}",
+        "CTR-GCN, X-Sub: J 85.79, B 87.32, JM 83.19, BM 82.92; with HD-GCN J and B (six streams) 90.3, X-Set 91.7",
+    ),
+    "ntu120-ctrsgcn-mmcl": Preset(
+        ntu120_ctrsgcn_mmcl,
+        "mmcl-train run --cache caches/ntu120 --protocol xsub --preset ntu120-ctrsgcn-mmcl",
+        "CTRS-GCN, X-Sub: J 84.84",
+    ),
+    "ntu120-hdgcn-mmcl": Preset(
+        ntu120_hdgcn_mmcl,
+        "mmcl-train sweep --cache caches/ntu120 --protocol xsub --preset ntu120-hdgcn-mmcl "
+        "--stream joint --stream bone",
+        "no single stream; in the six streams 90.3 X-Sub, 91.7 X-Set",
     ),
     "ntu60-mmcl": Preset(
         ntu60_mmcl,
-        "mmcl-train run --cache caches/ntu60 --protocol xsub",
-        "six streams, X-Sub 93.5, X-View 97.4; no single stream is published",
+        f"mmcl-train sweep --cache caches/ntu60 --protocol xsub {STREAMS}",
+        "no single stream; six streams, X-Sub 93.5, X-View 97.4",
+    ),
+    "ntu60-hdgcn-mmcl": Preset(
+        ntu60_hdgcn_mmcl,
+        "mmcl-train sweep --cache caches/ntu60 --protocol xsub --preset ntu60-hdgcn-mmcl "
+        "--stream joint --stream bone",
+        "no single stream; in the six streams 93.5 X-Sub, 97.4 X-View",
     ),
     "ntu120-ctrgcn": Preset(
         ntu120_ctrgcn,
-        "mmcl-train run --cache caches/ntu120 --protocol xsub --preset ntu120-ctrgcn",
-        "CTR-GCN joint, X-Sub 85.01 (without co-learning), MMCL table",
+        f"mmcl-train sweep --cache caches/ntu120 --protocol xsub --preset ntu120-ctrgcn {STREAMS}",
+        "without co-learning, X-Sub: J 85.01, B 86.34, JM 81.23, BM 81.66 (MMCL's table)",
+    ),
+    "ntu120-ctrsgcn": Preset(
+        ntu120_ctrsgcn,
+        "mmcl-train run --cache caches/ntu120 --protocol xsub --preset ntu120-ctrsgcn",
+        "without co-learning, X-Sub: J 83.88 (MMCL's table)",
     ),
     "ntu60-ctrgcn": Preset(
         ntu60_ctrgcn,
-        "mmcl-train run --cache caches/ntu60 --protocol xsub --preset ntu60-ctrgcn",
-        "four streams 92.4 X-Sub, 96.8 X-View, CTR-GCN",
+        f"mmcl-train sweep --cache caches/ntu60 --protocol xsub --preset ntu60-ctrgcn {STREAMS}",
+        "without co-learning, four streams: 92.4 X-Sub, 96.8 X-View (CTR-GCN)",
     ),
     "nw-ucla": Preset(
         nw_ucla,
-        "mmcl-train run --cache caches/nw-ucla",
-        "four streams 96.5 (CTR-GCN), six with co-learning 97.5; about 94-95 for the joint stream",
+        f"mmcl-train sweep --cache caches/nw-ucla {STREAMS}",
+        "without co-learning: four streams 96.5 (CTR-GCN; users report 95.0), about 94-95 for the joint stream",
     ),
     "nw-ucla-short": Preset(
         nw_ucla_short,
         "mmcl-train run --cache caches/nw-ucla --preset nw-ucla-short",
-        "joint 81.3 with the published code in the same budget, one seed",
+        "joint 81.3 with CTR-GCN's published code in the same budget, one seed",
     ),
-    "utd-mhad": Preset(utd_mhad, "mmcl-train run --cache caches/utd-mhad", "none published for training"),
+    "nw-ucla-mmcl": Preset(
+        nw_ucla_mmcl,
+        f"mmcl-train sweep --cache caches/nw-ucla --preset nw-ucla-mmcl {STREAMS}",
+        "no single stream; six streams 97.5",
+    ),
+    "nw-ucla-hdgcn-mmcl": Preset(
+        nw_ucla_hdgcn_mmcl,
+        "mmcl-train sweep --cache caches/nw-ucla --preset nw-ucla-hdgcn-mmcl --stream joint --stream bone",
+        "no single stream; in the six streams 97.5",
+    ),
+    "utd-mhad": Preset(
+        utd_mhad,
+        "mmcl-train sweep --cache caches/utd-mhad --with-and-without --seed 1 --seed 2 --seed 3",
+        f"{TRANSFER} 52.88/81.16, refined 54.97/84.29",
+    ),
+    "sysu": Preset(
+        sysu,
+        "mmcl-train sweep --cache caches/sysu --with-and-without --seed 1 --seed 2 --seed 3",
+        f"{TRANSFER} 39.17/76.67, refined 42.50/80.83",
+    ),
     "demo": Preset(demo, "mmcl-train run --cache caches/demo", "none: generated data"),
     "small": Preset(small, "mmcl-train run --cache CACHE --preset small", "none: a start for other data"),
 }
@@ -160,6 +245,7 @@ DEFAULTS: dict[str, str] = {
     "ntu60": "ntu60-mmcl",
     "nw-ucla": "nw-ucla",
     "utd-mhad": "utd-mhad",
+    "sysu": "sysu",
     "demo": "demo",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,9 +81,10 @@ def load_text(field: Field, sample_ids: np.ndarray, feature: str) -> FeatureMatr
     if feature not in TEXT_FEATURES:
         raise ValueError(f"unknown text feature {feature!r}; known: {', '.join(TEXT_FEATURES)}")
     chosen = TEXT_FEATURES[feature]
+    _check_there(field, feature, {name: each.columns for name, each in TEXT_FEATURES.items()}, "text")
     columns = field.load(sample_ids, chosen.columns)
     _check_usable(field, columns)
-    return _masked(field, feature, columns, chosen.take(columns))
+    return _masked(columns, chosen.take(columns))
 
 
 def load_rgb(field: Field, sample_ids: np.ndarray, feature: str) -> FeatureMatrix:
@@ -91,9 +92,10 @@ def load_rgb(field: Field, sample_ids: np.ndarray, feature: str) -> FeatureMatri
     if feature not in RGB_FEATURES:
         raise ValueError(f"unknown rgb feature {feature!r}; known: {', '.join(RGB_FEATURES)}")
     column = RGB_FEATURES[feature]
+    _check_there(field, feature, {name: (each,) for name, each in RGB_FEATURES.items()}, "rgb")
     columns = field.load(sample_ids, (column,))
     _check_usable(field, columns)
-    return _masked(field, feature, columns, columns[column])
+    return _masked(columns, columns[column])
 
 
 def _check_usable(field: Field, columns: Columns) -> None:
@@ -106,12 +108,19 @@ def _check_usable(field: Field, columns: Columns) -> None:
     )
 
 
-def _masked(field: Field, feature: str, columns: Columns, values: np.ndarray) -> FeatureMatrix:
-    if not values.shape[1]:
+def _check_there(field: Field, feature: str, needed: Mapping[str, tuple[str, ...]], modality: str) -> None:
+    """Raise MissingFieldError where the feature's columns are not there or hold nothing, naming what the field has."""
+    filled = {column.name for column in field.columns if 0 not in column.shape}
+    there = [name for name, columns in needed.items() if filled.issuperset(columns)]
+    if feature not in there:
+        advice = f"--set data.{modality}_feature={there[0]}" if there else "build the field again"
         raise MissingFieldError(
-            f"{field.name} was built without what the feature {feature!r} needs (its column is empty); "
-            "choose another feature"
+            f"{field.name} was made without {', '.join(needed[feature])}, which the feature {feature!r} is; it has "
+            f"{', '.join(there) or 'no feature at all'}: {advice}"
         )
+
+
+def _masked(columns: Columns, values: np.ndarray) -> FeatureMatrix:
     valid = columns.valid
     if not valid.all():
         values = np.where(valid[:, None], values, np.zeros((), values.dtype))

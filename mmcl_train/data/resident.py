@@ -43,7 +43,7 @@ class SplitSettings:
     text_variant: str = ""
     rgb_variant: str = ""
     strip_variant: str = ""
-    text_feature: str = "tokens"
+    text_feature: str = "hidden"
     rgb_feature: str = "logits"
     num_bodies: int = 0
     placement: str = "auto"

@@ -10,11 +10,12 @@ import numpy as np
 
 from mmcl_cache.store import LAYOUTS, Cache, Column, Description, Row, SampleTable, create_cache
 
-CLASSES, RGB, TOKENS, SHARD = 120, 1000, 3, 64
+CLASSES, RGB, TOKENS, HIDDEN, SHARD = 120, 1000, 3, 768, 64
 
 
 def write_random_cache(path: Path, count: int) -> Cache:
-    """`count` samples of 60–120 frames, a fifth with two bodies, 1000 RGB logits and one answer of three tokens."""
+    """`count` samples of 60–120 frames, a fifth with two bodies, 1000 RGB logits and one answer
+    of three tokens with a hidden state of 768."""
     generator = np.random.default_rng(0)
     ids = np.array([f"S{n:05d}" for n in range(count)])
     zeros = np.zeros(count, dtype=np.int32)
@@ -36,14 +37,14 @@ def write_random_cache(path: Path, count: int) -> Cache:
 
     def text() -> dict[str, Any]:
         tokens = np.array([[30522, 2748 + int(generator.integers(2)), 102]], dtype=np.int32)
-        return {"tokens": tokens, "token_count": np.array([TOKENS], dtype=np.int32)}
+        hidden = generator.normal(0, 1, (1, HIDDEN)).astype(np.float16)
+        return {"tokens": tokens, "token_count": np.array([TOKENS], dtype=np.int32), "hidden_mean": hidden}
 
     joints = Column("joints", "float32", (layout.num_joints, 3), ragged=True)
     _write(cache, "skeleton", (joints, Column("frames", "int32"), Column("bodies", "int32")), skeleton)
     _write(cache, "rgb", (Column("logits", "float16", (RGB,)),), rgb)
-    _write(
-        cache, "text", (Column("tokens", "int32", (1, TOKENS)), Column("token_count", "int32", (1,))), text
-    )
+    answer = (Column("tokens", "int32", (1, TOKENS)), Column("token_count", "int32", (1,)))
+    _write(cache, "text", (*answer, Column("hidden_mean", "float16", (1, HIDDEN))), text)
     return cache
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from tests.mmcl_train.data.small_cache import (
 )
 
 CLIP = ClipSettings(length=16)
-WHOLE = SplitSettings(clip=CLIP, text_variant="default", rgb_variant="default")
+WHOLE = SplitSettings(clip=CLIP, text_variant="default", text_feature="tokens", rgb_variant="default")
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +119,16 @@ def test_tokens_are_raw_ids_of_the_shortest_width_that_holds_every_answer(split:
 def test_feature_that_the_cache_has_empty_names_the_feature(cache: Cache) -> None:
     with pytest.raises(MissingFieldError, match="'pooled'"):
         load_split(cache, sample_ids(), "cpu", dataclasses.replace(WHOLE, rgb_feature="pooled"))
+
+
+def test_text_of_tokens_alone_says_so_where_hidden_states_are_asked(tmp_path: Path) -> None:
+    cache = make_cache(tmp_path / "cache")
+    columns = [Column("tokens", "int32", (1, 3)), Column("token_count", "int32", (1,))]
+    answer = {"tokens": np.array([[1, 5, 2]], np.int32), "token_count": np.array([3], np.int32)}
+    rows = [Row(sample_id, "ok", "", answer) for sample_id in sample_ids().tolist()]
+    write_field(cache, "text", columns, rows, "imported")
+    with pytest.raises(MissingFieldError, match=r"it has tokens: --set data\.text_feature=tokens"):
+        load_split(cache, sample_ids(), "cpu", SplitSettings(clip=CLIP, text_variant="imported"))
 
 
 def test_missing_variant_lists_what_is_there(cache: Cache) -> None:
