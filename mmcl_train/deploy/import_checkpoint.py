@@ -150,7 +150,7 @@ def check_classes(file: Path, found: int, asked: Asked, description: Description
 
 def suggest(asked: Asked, state: Mapping[str, Tensor], sizes: Sizes, num_classes: int) -> str:
     """What the checkpoint probably is, in words; "" where nothing registered looks like it."""
-    if count_misfits(create_hollow(asked.backbone, sizes, num_classes), state) == 0:
+    if count_misfits(asked.backbone, sizes, state) == 0:
         other = next(find_sizes(asked.backbone, state, sizes, num_classes), None)
         return f"it fits --layout {other.layout.name} --num-bodies {other.num_bodies}" if other else ""
     likely = find_backbones(state, sizes)

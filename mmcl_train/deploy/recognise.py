@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -65,18 +66,39 @@ def import_state(model: SkeletonModel, state: Mapping[str, Tensor]) -> None:
     )
 
 
-def count_misfits(model: SkeletonModel, state: Mapping[str, Tensor]) -> int:
-    """Names that the model lacks in the state dict, and names of it that nobody takes."""
-    backbone = model.backbone
-    names = set(resolve_aliases(state, backbone.published_aliases))
-    sources = find_sources(list(own_tensors(model)), backbone.published_rules)
-    used = {name for source in sources.values() for name in source.names}
+@dataclass(frozen=True)
+class PublishedNames:
+    """What a backbone's own checkpoints hold: names, names that may be there, second names."""
+
+    names: frozenset[str]
+    ignored: tuple[str, ...]
+    aliases: Mapping[str, str]
+
+
+@cache
+def published_names(backbone: str, sizes: Sizes) -> PublishedNames:
+    """The names of a backbone's checkpoints. Raises ValueError for sizes the backbone cannot take."""
+    model = create_hollow(backbone, sizes, 2)
+    made = model.backbone
+    sources = find_sources(list(own_tensors(model)), made.published_rules)
+    names = frozenset(name for source in sources.values() for name in source.names)
+    return PublishedNames(names, made.published_ignored, made.published_aliases)
+
+
+def count_misfits(backbone: str, sizes: Sizes, state: Mapping[str, Tensor]) -> int:
+    """Names that the backbone lacks in the state dict, and names of it that nobody takes.
+
+    Raises:
+        ValueError: sizes the backbone cannot take.
+    """
+    published = published_names(backbone, sizes)
+    found = set(resolve_aliases(state, published.aliases))
     left_over = [
         name
-        for name in names - used
-        if not any(re.fullmatch(pattern, name) for pattern in backbone.published_ignored)
+        for name in found - published.names
+        if not any(re.fullmatch(pattern, name) for pattern in published.ignored)
     ]
-    return len(used - names) + len(left_over)
+    return len(published.names - found) + len(left_over)
 
 
 def has_shapes_of(model: SkeletonModel, state: Mapping[str, Tensor]) -> bool:
@@ -93,7 +115,7 @@ def find_backbones(state: Mapping[str, Tensor], sizes: Sizes) -> list[str]:
     found = []
     for name in BACKBONES:
         try:
-            misfits = count_misfits(create_hollow(name, sizes, 2), state)
+            misfits = count_misfits(name, sizes, state)
         except ValueError:  # a backbone that cannot take these sizes
             continue
         if misfits <= MOST_OF_IT * len(state):

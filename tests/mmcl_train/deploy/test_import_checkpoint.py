@@ -166,7 +166,7 @@ def test_checkpoint_of_another_layout_says_which_fits(tmp_path: Path) -> None:
 
 def test_tensors_of_no_backbone_are_told(tmp_path: Path) -> None:
     file = save({"layer1.0.conv1.weight": torch.zeros(3)}, tmp_path / "resnet.pt")
-    assert "no registered backbone" in refused(file, tmp_path / "out", Asked("ctrgcn"))
+    assert "no registered backbone" in refused(file, tmp_path / "out", Asked("ctrgcn", width=WIDTH))
 
 
 def test_missing_and_left_over_tensors_are_named(tmp_path: Path) -> None:
