@@ -166,7 +166,8 @@ def _invalid(gallery: Gallery) -> str:
     )
     more = f'<p class="meta">and {len(bad) - LISTED} more</p>' if len(bad) > LISTED else ""
     return (
-        f"<details{' open' if len(bad) <= 12 else ''}><summary>{len(bad)} row{'s' * (len(bad) > 1)} absent or failed</summary>"
+        f"<details{' open' if len(bad) <= 12 else ''}>"
+        f"<summary>{len(bad)} row{'s' * (len(bad) > 1)} absent or failed</summary>"
         '<div class="scroll"><table><thead><tr><th scope="col">sample</th><th scope="col" class="text">class</th>'
         '<th scope="col" class="text">field</th><th scope="col" class="text">status</th>'
         f'<th scope="col" class="text">reason</th></tr></thead><tbody>{listed}</tbody></table></div>{more}</details>'

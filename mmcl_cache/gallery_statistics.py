@@ -79,12 +79,15 @@ def tabulate_answers(
     if not answers:
         return None
     frequent = [text for text, _ in Counter(answers).most_common()]
-    named = [c for c in choices if c in frequent]
-    named += [text for text in frequent if text not in named][: max(SHOWN_ANSWERS - len(named), 0)]
+    named = [c for c in choices if c in set(frequent)]
+    named += [text for text in frequent[: SHOWN_ANSWERS + len(named)] if text not in named][
+        : max(SHOWN_ANSWERS - len(named), 0)
+    ]
     shown = [*named, OTHER] if len(named) < len(frequent) else named
-    codes = np.asarray([frequent.index(text) for text in answers])
-    place = {frequent.index(text): column for column, text in enumerate(named)}
-    columns = np.asarray([place.get(code, len(named)) for code in range(len(frequent))])[codes]
+    number = {text: code for code, text in enumerate(frequent)}
+    codes = np.asarray([number[text] for text in answers])
+    place = {text: column for column, text in enumerate(named)}
+    columns = np.asarray([place.get(text, len(named)) for text in frequent])[codes]
     table = _joint(labels, columns, len(class_names), len(shown))
     whole = table.sum(axis=0) / table.sum()
     rows = []
