@@ -138,23 +138,31 @@ class ResidentSplit:
         )
         self._stream = StreamTransform(settings.stream, self.description.layout, self.home)
 
-    def batch(self, indices: Tensor | np.ndarray, generator: Generator | None, train: bool) -> Batch:
+    def batch(
+        self,
+        indices: Tensor | np.ndarray,
+        generator: Generator | None,
+        train: bool,
+        draws: Tensor | None = None,
+    ) -> Batch:
         """Cut the clips of these samples and gather what belongs to them; nothing waits for the device.
 
         Args:
             indices: (B,) int64 rows of this split, on any device.
             generator: of the random crop, angles and frames; on any device. Only used where `train` is true.
             train: the random clip; otherwise the test's.
+            draws: these rows of `ClipTransform.draw`, in place of the generator's.
 
         Returns:
             B samples on `device`.
         """
         rows = torch.as_tensor(indices).to(self.home, non_blocking=True)
-        draws: Tensor | None = None
-        if train:
+        if train and draws is None:
             if generator is None:
-                raise ValueError("a training batch needs a generator")
-            draws = self._transform.draw(len(rows), generator).to(self.home, non_blocking=True)
+                raise ValueError("a training batch needs a generator, or what was drawn from one")
+            draws = self._transform.draw(len(rows), generator)
+        if draws is not None:
+            draws = draws.to(self.home, non_blocking=True)
         made = self.assemble(rows, draws)
         if self._strips is not None:
             images = self._strips.take(

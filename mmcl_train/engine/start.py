@@ -52,8 +52,6 @@ def create_accelerator(config: RunConfig) -> Accelerator:
             f"train.batch {config.train.batch} cannot be shared by {accelerator.num_processes} processes in "
             f"{config.train.accumulation} parts each"
         )
-    if accelerator.num_processes > 1 and config.method.enabled and config.method.rgb == "online":
-        raise UserError("method.rgb=online trains in one process; use method.rgb=cached with several")
     return accelerator
 
 

@@ -118,12 +118,7 @@ def cut_batch(run: Run, part: Tensor) -> Batch:
     size = len(part) // num_processes()
     own = slice(rank * size, (rank + 1) * size)
     draws = run.clip_transform.draw(len(part), run.generator)[own]
-    batch = split.assemble(
-        part[own].to(split.home, non_blocking=True), draws.to(split.home, non_blocking=True)
-    )
-    if split.home == split.device:
-        return batch
-    return (batch.pinned() if split.device.type == "cuda" else batch).to(split.device)
+    return split.batch(part[own], None, train=True, draws=draws)
 
 
 @torch.no_grad()

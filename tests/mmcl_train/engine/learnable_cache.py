@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mmcl_cache.store import LAYOUTS, Cache, Column, Description, Row, SampleTable, create_cache
-from tests.mmcl_train.data.small_cache import write_field
+from tests.mmcl_train.data.small_cache import jpeg_of, write_field
 
 CLASSES = ("still", "wave", "raise", "punch")
 SAMPLES, SUBJECTS = 48, 6
@@ -31,8 +31,8 @@ def joints_of(n: int) -> np.ndarray:
     return joints.astype(np.float32)
 
 
-def make_cache(path: Path, co_learning: bool = True) -> Cache:
-    """Subjects 0–3 train, 4 and 5 test; every fifth sample has no rgb, every seventh no text."""
+def make_cache(path: Path, co_learning: bool = True, strips: bool = False) -> Cache:
+    """Subjects 0–3 train, 4 and 5 test; every fifth sample has no rgb and no strip, every seventh no text."""
     ids = np.array([f"S{n:03d}" for n in range(SAMPLES)])
     rows = np.arange(SAMPLES, dtype=np.int32)
     subjects = rows // 4 % SUBJECTS
@@ -66,6 +66,12 @@ def make_cache(path: Path, co_learning: bool = True) -> Cache:
         columns += [Column("log_prob", "float32", (1, 3)), Column("choice_prob", "float32", (1, 2))]
         columns += [*(Column(name, "float16", (1, width)) for name, width in wide), Column("answer", "utf8")]
         write_field(cache, "text", columns, texts)
+    if strips:
+        rows = [
+            Row(name, "absent", "no video") if n % 5 == 4 else Row(name, "ok", "", {"jpeg": jpeg_of(n % 12)})
+            for n, name in enumerate(ids.tolist())
+        ]
+        write_field(cache, "strip", [Column("jpeg", "uint8", ragged=True)], rows)
     return cache
 
 

@@ -3,7 +3,7 @@
 In float64: the first steps of an untrained network multiply rounding (it decides a gradient at the corner of a ReLU),
 and what is tested is that the sums are the same, not how single precision rounds them.
 
-python worker_of_two.py CACHE RANK PROCESSES PORT BATCHNORM
+python worker_of_two.py CACHE RANK PROCESSES PORT BATCHNORM RGB
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 
 import torch
 
-STEPS = 20
+STEPS = {"cached": 20, "online": 4}
 
 
-def main(cache: Path, rank: int, processes: int, port: str, sync: str) -> None:
+def main(cache: Path, rank: int, processes: int, port: str, sync: str, rgb: str) -> None:
     """Train and print this process's view of the global losses."""
     if processes > 1:
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(processes), LOCAL_RANK=str(rank))
@@ -37,8 +37,10 @@ def main(cache: Path, rank: int, processes: int, port: str, sync: str) -> None:
     from tests.mmcl_train.engine.learnable_cache import SMALL
 
     config = override(
-        RunConfig(), [*SMALL, f"train.sync_batchnorm={sync}", "optimiser.lr=0.01", "data.val=none"]
+        RunConfig(),
+        [*SMALL, f"train.sync_batchnorm={sync}", "optimiser.lr=0.01", "data.val=none", f"method.rgb={rgb}"],
     )
+    config = override(config, ["method.cnn=small"])
     loader = InputLoader(cache, torch.device("cpu"))
     config = resolve(config, loader.cache.description)
     accelerator = start.create_accelerator(config)
@@ -48,19 +50,18 @@ def main(cache: Path, rank: int, processes: int, port: str, sync: str) -> None:
 
     def assemble_wide(indices: torch.Tensor, draws: torch.Tensor | None) -> Batch:
         made = assemble(indices, draws)
-        assert made.rgb is not None and made.text is not None
-        return dataclasses.replace(
-            made, joints=made.joints.double(), rgb=made.rgb.double(), text=made.text.double()
-        )
+        assert made.text is not None
+        cached = None if made.rgb is None else made.rgb.double()
+        return dataclasses.replace(made, joints=made.joints.double(), rgb=cached, text=made.text.double())
 
     start.create_task_of = lambda *parts: create_task(*parts).double()
     inputs.train.assemble = assemble_wide  # type: ignore[method-assign]
     with accelerator.main_process_first():
-        folder = open_folder(cache.parent / f"of-{processes}-{sync}", config, inputs.fields)
+        folder = open_folder(cache.parent / f"of-{processes}-{sync}-{rgb}", config, inputs.fields)
     run = start.start_run(config, inputs, folder, accelerator)
     run.module.train()
     table = []
-    for step in range(STEPS):
+    for step in range(STEPS[rgb]):
         rows = torch.arange(config.train.batch) * (1 + step % 3) % len(inputs.train)
         sums = sum_processes(train_step(run, rows)).tolist()
         table.append([value / config.train.batch for value in sums[:5]])
@@ -72,4 +73,4 @@ def main(cache: Path, rank: int, processes: int, port: str, sync: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5])
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:7])
