@@ -114,3 +114,6 @@ def print_plan(found: object, shard_size: int, as_json: bool) -> None:
         if ids:
             lines.append(f"  no {what}: {', '.join(ids)} …")
     click.echo("\n".join(lines))
+
+
+COMMANDS = (import_files, export_files)

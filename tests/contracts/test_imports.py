@@ -20,7 +20,11 @@ def _files(package: str) -> list[Path]:
 def _imports(path: Path) -> Iterator[tuple[str, bool]]:
     """(imported module, is it at module level) of every import statement."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    top = {id(node) for node in tree.body}
+    # What stands under `if TYPE_CHECKING:` is never imported when the program runs.
+    checked = [
+        node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    ]
+    top = {id(node) for node in [*tree.body, *(inner for node in checked for inner in node.body)]}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, id(node) in top) for alias in node.names)
