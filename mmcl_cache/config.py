@@ -14,6 +14,7 @@ EMBEDDED = "embedded"
 # The paper's question, worded as it prints it (FRM; "whether the {target} are {action}?").
 DEFAULT_QUESTIONS = ("whether the people are holding objects?",)
 DEFAULT_CHOICES = ("yes", "no")
+SAMPLINGS = ("published", "centre")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,14 @@ class StripSettings:
     slack: float = 0.15
     filter: str = "bilinear"
     quality: int = 95
+
+    def __post_init__(self) -> None:
+        if self.tiles < 1:
+            raise UserError(f"--tiles {self.tiles}: a strip has at least 1 tile")
+        if self.sampling not in SAMPLINGS:
+            raise UserError(f"--sampling {self.sampling}: unknown; known: {', '.join(SAMPLINGS)}")
+        if not 0 <= self.slack <= 10:
+            raise UserError(f"--slack {self.slack}: a share of the box, 0 to 10")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
