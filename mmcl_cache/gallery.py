@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mmcl_cache.errors import UserError
+from mmcl_cache.gallery_contents import Gallery, GallerySettings
 from mmcl_cache.gallery_figures import choose_view, pack_poses, poses_of, thumbnail_of
 from mmcl_cache.gallery_page import render_page
 from mmcl_cache.gallery_rows import (
     PENDING,
-    Answer,
-    Question,
-    Seen,
     choose_variants,
     questions_of,
     read_answers,
@@ -25,10 +20,7 @@ from mmcl_cache.gallery_rows import (
     spread_over_classes,
 )
 from mmcl_cache.gallery_statistics import (
-    AnswerTable,
-    Missing,
     NormCounter,
-    Norms,
     count_missing,
     feature_columns,
     tabulate_answers,
@@ -36,47 +28,6 @@ from mmcl_cache.gallery_statistics import (
 from mmcl_cache.store import STATUSES, Cache, Columns, Field
 
 VIEWED = 50  # skeletons that the direction of view is chosen from
-
-
-@dataclass(frozen=True)
-class GallerySettings:
-    """Which samples are shown.
-
-    Args:
-        samples: ids; none for all.
-        classes: names or labels; none for all.
-        split: PROTOCOL:train or PROTOCOL:test.
-        answer: only samples with this answer to any question.
-        status: only samples with a row of this status: ok (all rows), absent, failed or pending.
-        limit: pictures in the page at most; statistics are of all samples that are selected.
-        variants: field → the one variant to show of it.
-    """
-
-    samples: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
-    split: str = ""
-    answer: str = ""
-    status: str = ""
-    limit: int = 1000
-    variants: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class Gallery:
-    """All that the page says. `selected` samples went into the statistics, `shown` of them have a picture."""
-
-    cache: Cache
-    settings: GallerySettings
-    selected: np.ndarray
-    shown: np.ndarray
-    questions: list[Question] = field(default_factory=list)
-    tables: list[AnswerTable | None] = field(default_factory=list)
-    answers: list[dict[str, Answer]] = field(default_factory=list)  # of each question, by sample id
-    rows: dict[str, dict[str, Seen[Any]]] = field(default_factory=dict)  # field/variant → rows by sample id
-    missing: list[Missing] = field(default_factory=list)
-    norms: list[Norms] = field(default_factory=list)
-    thumbnails: dict[str, str] = field(default_factory=dict)
-    poses: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def write_gallery(cache: Cache, path: Path, settings: GallerySettings) -> Gallery:

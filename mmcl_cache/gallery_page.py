@@ -8,13 +8,11 @@ import json
 from html import escape
 from importlib import resources
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from mmcl_cache.gallery_contents import Gallery
 from mmcl_cache.gallery_rows import PENDING, Question
 from mmcl_cache.gallery_statistics import AnswerTable, Missing, Norms
-
-if TYPE_CHECKING:
-    from mmcl_cache.gallery import Gallery
 
 LISTED = 400  # rows that are not ok, listed one by one
 FEW_BITS = 0.02

@@ -80,9 +80,8 @@ def tabulate_answers(
         return None
     frequent = [text for text, _ in Counter(answers).most_common()]
     named = [c for c in choices if c in set(frequent)]
-    named += [text for text in frequent[: SHOWN_ANSWERS + len(named)] if text not in named][
-        : max(SHOWN_ANSWERS - len(named), 0)
-    ]
+    others = [text for text in frequent[: 2 * SHOWN_ANSWERS] if text not in named]
+    named += others[: max(SHOWN_ANSWERS - len(named), 0)]
     shown = [*named, OTHER] if len(named) < len(frequent) else named
     number = {text: code for code, text in enumerate(frequent)}
     codes = np.asarray([number[text] for text in answers])
