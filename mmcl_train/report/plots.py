@@ -36,6 +36,10 @@ def plot_curves(runs: Sequence[FinishedRun], baselines: Sequence[FinishedRun]) -
     panels = [(key, title) for key, title in PANELS if any(curve(run, key)[1] for run in every)]
     if not panels:
         return None
+    if not {"loss_contrastive", "loss_refinement"} & {key for key, _ in panels}:
+        panels = [
+            (key, title) for key, title in panels if key != "loss_classification"
+        ]  # it is the total loss
     columns = min(len(panels), 3)
     lines = -(-len(panels) // columns)
 
