@@ -102,7 +102,12 @@ def predict(
 @click.command()
 @click.argument("run", type=PATH)
 @click.option(
-    "--format", "form", type=click.Choice(["onnx", "safetensors"]), default="onnx", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["onnx", "safetensors"]),
+    default="onnx",
+    show_default=True,
+    help="One file for any runtime, or a folder with a card.",
 )
 @click.option("--out", type=PATH, help="File or folder (default: RUN/export/NAME.onnx, RUN/export/NAME).")
 @click.option("--int8", is_flag=True, help="ONNX with 8-bit weights; --cache shows what it costs.")

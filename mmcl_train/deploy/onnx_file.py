@@ -76,9 +76,21 @@ def quantise(source: Path, out: Path) -> None:
     plain = onnx.load(str(source))
     # Shapes of values in between are of no use here, and the quantiser trips over its own turned weights by them.
     del plain.graph.value_info[:]
+    weights = {tensor.name for tensor in plain.graph.initializer}
+    computed = [  # kernels that the model computes from its input, and products of two activations
+        node.name
+        for node in plain.graph.node
+        if node.op_type in INT8_OPERATORS and node.input[1] not in weights
+    ]
     with silence_logs():
         # Unsigned weights: onnxruntime has integer convolutions on the CPU for these alone.
-        quantize_dynamic(plain, str(out), op_types_to_quantize=INT8_OPERATORS, weight_type=QuantType.QUInt8)
+        quantize_dynamic(
+            plain,
+            str(out),
+            op_types_to_quantize=INT8_OPERATORS,
+            nodes_to_exclude=computed,
+            weight_type=QuantType.QUInt8,
+        )
     made = onnx.load(str(out))
     if not made.metadata_props:
         made.metadata_props.extend(plain.metadata_props)
