@@ -43,15 +43,19 @@ def bench(
     device: str,
     assignments: tuple[str, ...],
 ) -> None:
-    """Measure this machine: co-learning against skeleton only, batches against single clips, cached against online."""
+    """Measure this machine: the cost of co-learning, our step against the plain formulation, and more.
+
+    Also forward alone, whole batches of clips against single ones, the cached RGB feature against a CNN in the loop.
+    """
     import tempfile
 
     from mmcl_train.config import RunConfig
+    from mmcl_train.engine.bench import ASSEMBLED
     from mmcl_train.engine.bench import bench as run_bench
-    from mmcl_train.engine.bench import read_recordings
     from mmcl_train.engine.bench_data import write_random_cache
     from mmcl_train.engine.environment import choose_device
     from mmcl_train.engine.inputs import InputLoader, resolve
+    from mmcl_train.engine.plain_batches import read_padded
     from mmcl_train.settings import override
 
     settings = [f"model.backbone={backbone}", f"train.batch={batch}", "data.val=none", *assignments]
@@ -62,6 +66,6 @@ def bench(
         loader = InputLoader(cache, choose_device(device))
         config = resolve(config, loader.cache.description)
         inputs = loader.load(config, click.echo)
-        recordings = read_recordings(loader.cache, inputs.train)
+        recordings = read_padded(loader.cache, inputs.train, ASSEMBLED)
         for line in run_bench(config, inputs, recordings, rounds=rounds, cnn="" if cnn == "none" else cnn):
             click.echo(line)

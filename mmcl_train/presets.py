@@ -124,15 +124,28 @@ def nw_ucla_short() -> RunConfig:
     )
 
 
-def utd_mhad() -> RunConfig:
-    """UTD-MHAD (861 clips) on a CPU's budget; a training subject is held out as val."""
+def small() -> RunConfig:
+    """A start for data of one's own: half the width, 40 epochs, batch 16, training subjects held out."""
     return RunConfig(
-        preset="utd-mhad",
+        preset="small",
         data=DataConfig(val="subjects"),
         model=ModelConfig(width=0.5),
         optimiser=OptimiserConfig(lr=0.05),
         schedule=ScheduleConfig(epochs=40, warmup=3, steps=(25, 35)),
         train=TrainConfig(batch=16),
+    )
+
+
+def utd_mhad() -> RunConfig:
+    """UTD-MHAD (861 clips) in about three minutes a run on two CPU cores: half the width, 32 frames, 30 epochs.
+
+    One of the four training subjects is held out as val. Chosen on skeletons alone and on val.
+    """
+    return replace(
+        small(),
+        preset="utd-mhad",
+        clip=ClipConfig(length=32),
+        schedule=ScheduleConfig(epochs=30, warmup=3, steps=(20, 26)),
     )
 
 
@@ -142,21 +155,16 @@ def sysu() -> RunConfig:
 
 
 def demo() -> RunConfig:
-    """The generated data set in about two minutes on two CPU cores."""
+    """The generated data set in about a minute and a half on two CPU cores: a quarter of the width, 32 frames."""
     return RunConfig(
         preset="demo",
         data=DataConfig(val="subjects"),
         clip=ClipConfig(length=32),
         model=ModelConfig(width=0.25),
         optimiser=OptimiserConfig(lr=0.05),
-        schedule=ScheduleConfig(epochs=16, warmup=2, steps=(11, 14)),
+        schedule=ScheduleConfig(epochs=24, warmup=2, steps=(16, 21)),
         train=TrainConfig(batch=16),
     )
-
-
-def small() -> RunConfig:
-    """A start for data of one's own: half the width, 40 epochs, batch 16, training subjects held out."""
-    return replace(utd_mhad(), preset="small")
 
 
 STREAMS = "--stream joint --stream bone --stream joint_motion --stream bone_motion"

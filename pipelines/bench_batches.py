@@ -10,21 +10,20 @@ machine that does other work too, look at the fastest.
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mmcl_cache.store import LAYOUTS, Columns, Description, Ragged
 from mmcl_train.data.clips import ClipSettings
 from mmcl_train.data.resident import ResidentSplit, SplitSettings
 from mmcl_train.data.streams import STREAMS, apply_stream
+from mmcl_train.engine.plain_batches import PADDED, cut_one_by_one
 
-JOINTS, CHANNELS, BODIES, PADDED, LENGTH = 25, 3, 2, 300, 64
+JOINTS, CHANNELS, BODIES, LENGTH = 25, 3, 2, 64
 
 
 def make_split(samples: int, mean_frames: int, stream: str, device: torch.device) -> ResidentSplit:
@@ -56,27 +55,6 @@ def pad_samples(split: ResidentSplit, count: int) -> list[np.ndarray]:
         whole[:, :frames] = joints.permute(3, 0, 2, 1).cpu().numpy()
         padded.append(whole)
     return padded
-
-
-def cut_plainly(whole: np.ndarray, rng: np.random.Generator) -> Tensor:
-    """One sample, (C, 300, V, M) → (C, T, V, M)."""
-    valid = int((whole.sum(axis=(0, 2, 3)) != 0).sum())
-    size = min(max(math.floor(valid * rng.uniform(0.5, 1.0)), 64), valid)
-    begin = int(rng.integers(0, valid - size + 1))
-    series = torch.from_numpy(whole[:, begin : begin + size]).permute(0, 2, 3, 1).reshape(1, 1, -1, size)
-    clip = F.interpolate(series, size=(series.shape[2], LENGTH), mode="bilinear", align_corners=False)
-    clip = clip.view(CHANNELS, JOINTS, BODIES, LENGTH).permute(3, 0, 1, 2).reshape(LENGTH, CHANNELS, -1)
-    x, y, z = rng.uniform(-0.3, 0.3, 3)
-    turns = (
-        [[1, 0, 0], [0, math.cos(x), math.sin(x)], [0, -math.sin(x), math.cos(x)]],
-        [[math.cos(y), 0, -math.sin(y)], [0, 1, 0], [math.sin(y), 0, math.cos(y)]],
-        [[math.cos(z), math.sin(z), 0], [-math.sin(z), math.cos(z), 0], [0, 0, 1]],
-    )
-    about_x, about_y, about_z = (
-        torch.tensor(turn, dtype=torch.float32).expand(LENGTH, 3, 3) for turn in turns
-    )
-    turned = about_z @ about_y @ about_x @ clip
-    return turned.view(LENGTH, CHANNELS, JOINTS, BODIES).permute(1, 0, 2, 3).contiguous()
 
 
 def time_alternately(
@@ -120,7 +98,7 @@ def main() -> None:
 
     def plain() -> Tensor:
         chosen = rng.integers(0, len(padded), asked.batch)
-        clips = torch.stack([cut_plainly(padded[row], rng) for row in chosen])
+        clips = cut_one_by_one(chosen.tolist(), padded, split.settings.clip, rng)
         return apply_stream(clips, asked.stream, LAYOUTS["ntu25"]).to(device)
 
     found = time_alternately({"ours": ours, "plain": plain}, {"ours": 200, "plain": 20}, device)

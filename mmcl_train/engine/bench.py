@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import nn
+from torch.optim import SGD
 
-from mmcl_cache.store import Cache
+from mmcl_train.backbones.plain_ctrgcn import PlainCTRGCN
 from mmcl_train.config import RunConfig
 from mmcl_train.data.batch import Batch
-from mmcl_train.data.clips import ClipSettings
 from mmcl_train.data.resident import ResidentSplit
-from mmcl_train.data.rotation import rotation_matrices
 from mmcl_train.method.fam import FeatureAlignment
 from mmcl_train.method.online import create_online_cnn
 from mmcl_train.method.task import CoLearningTask
@@ -24,61 +22,87 @@ from mmcl_train.method.task import CoLearningTask
 from .assembly import create_task_of
 from .inputs import Inputs
 from .optimiser import create_optimiser
+from .plain_batches import cut_one_by_one
+from .stopwatch import describe_machine, measure, ratio, show
 
 ASSEMBLED = 64  # clips of the batch-assembly measure
 IMAGE = 299
+CO_LEARNING, SKELETON, PLAIN = "co-learning", "skeleton-only", "skeleton-only, plain formulation"
 
 
 def bench(
-    config: RunConfig, inputs: Inputs, recordings: Sequence[Tensor], *, rounds: int, cnn: str
+    config: RunConfig, inputs: Inputs, recordings: Sequence[np.ndarray], *, rounds: int, cnn: str
 ) -> Iterator[str]:
     """Lines of measurements: medians over `rounds`, the things compared taken in turn so that a busy machine hits both.
 
     Args:
         config: resolved, with co-learning.
         inputs: of it.
-        recordings: of `read_recordings`, for the clips made one by one.
+        recordings: of `plain_batches.read_padded`, for the clips made one by one.
         rounds: of each measure.
         cnn: trained in the loop for the cached-against-online measure; "" leaves it out.
     """
     split, device = inputs.train, inputs.train.device
-    generator = torch.Generator(device).manual_seed(1)
     rows = torch.arange(config.train.batch) % len(split)
-    batch = split.batch(rows, generator, train=True)
-    plain = dataclasses.replace(config, method=dataclasses.replace(config.method, enabled=False))
-    tasks = {
-        "co-learning step": create_task_of(config, inputs),
-        "skeleton-only step": create_task_of(plain, inputs),
-    }
-    steps = {name: training_step(task.to(device), batch) for name, task in tasks.items()}
-    size = config.train.batch
-    found = measure(steps, rounds, device)
-    yield f"{config.model.backbone}, {split.settings.clip.length} frames, batch {size}, {device}, median of {rounds}"
-    yield from (f"  {name:<28} {1e3 * seconds / size:8.2f} ms a clip" for name, seconds in found.items())
-    yield ratio("co-learning : skeleton-only", *found.values())
+    batch = split.batch(rows, torch.Generator(device).manual_seed(1), train=True)
+    yield describe_machine(device)
+    yield (
+        f"{config.model.backbone}, width {config.model.width:g}, {split.settings.clip.length} frames, "
+        f"{split.num_bodies} bodies, batch {len(batch)}; medians of {rounds} rounds; ratios are of "
+        f"{'time' if device.type == 'cuda' else 'processor time'}"
+    )
+    yield from bench_steps(config, inputs, batch, rounds)
+    yield from bench_batches(split, recordings, max(rounds, 10))
+    if cnn:
+        yield from bench_online(config, inputs, batch, rounds, cnn)
 
-    model = tasks["skeleton-only step"].model.eval()
+
+def bench_steps(config: RunConfig, inputs: Inputs, batch: Batch, rounds: int) -> Iterator[str]:
+    """Training steps with and without co-learning, the plain formulation's where there is one, and forward alone."""
+    device = inputs.train.device
+    off = dataclasses.replace(config.method, enabled=False, auxiliary="none")
+    skeleton = create_task_of(dataclasses.replace(config, method=off), inputs).to(device)
+    parts = {
+        CO_LEARNING: training_step(create_task_of(config, inputs).to(device), batch),
+        SKELETON: training_step(skeleton, batch),
+    }
+    if config.model.backbone == "ctrgcn":
+        parts[PLAIN] = plain_step(config, inputs, batch)
+    found = measure(parts, rounds, device)
+    yield "training step: forward, backward, optimiser"
+    yield from show(found, len(batch))
+    yield ratio("co-learning : skeleton-only", found[CO_LEARNING], found[SKELETON])
+    if PLAIN in found:
+        yield ratio("plain : ours", found[PLAIN], found[SKELETON])
+
+    model = skeleton.model.eval()
 
     @torch.no_grad()
     def forward() -> None:
         model(batch.joints)
 
-    seconds = measure({"forward": forward}, rounds, device)["forward"]
-    yield f"  {'forward only':<28} {1e3 * seconds / size:8.2f} ms a clip, {size / seconds:.0f} clips/s"
+    found = measure({"forward only": forward}, rounds, device)
+    yield from show(found, len(batch))
+    yield f"  {'':<34} {len(batch) / found['forward only'].wall:10.0f} clips/s"
 
-    on_host = torch.Generator().manual_seed(1)
+
+def bench_batches(split: ResidentSplit, recordings: Sequence[np.ndarray], rounds: int) -> Iterator[str]:
+    """Training clips cut for a whole batch, against one by one as a data loader's worker does."""
+    generator, on_host = torch.Generator(split.device).manual_seed(1), np.random.default_rng(1)
+    clip = split.settings.clip
     some = torch.arange(ASSEMBLED) % len(split)
-    parts = {
-        f"batch of {ASSEMBLED} at once": lambda: split.batch(some, generator, train=True),
-        "clip by clip": lambda: cut_one_by_one(recordings, split.settings.clip, on_host),
-    }
-    found = measure(parts, max(rounds, 10), device)
-    yield "clips cut, turned and resized (one by one: by the crop-resize rule, on the host)"
-    yield from (f"  {name:<28} {1e3 * seconds / ASSEMBLED:8.4f} ms a clip" for name, seconds in found.items())
-    yield ratio("clip by clip : batch", *reversed(found.values()))
-
-    if cnn:
-        yield from bench_online(config, inputs, batch, rounds, cnn)
+    at_once = f"{ASSEMBLED} at once"
+    found = measure(
+        {
+            at_once: lambda: split.batch(some, generator, train=True),
+            "one by one": lambda: cut_one_by_one(some.tolist(), recordings, clip, on_host),
+        },
+        rounds,
+        split.device,
+    )
+    yield "training clips cut, resized and turned; one by one as the published feeder does it, on the host"
+    yield from show(found, ASSEMBLED)
+    yield ratio("one by one : at once", found["one by one"], found[at_once])
 
 
 def bench_online(config: RunConfig, inputs: Inputs, batch: Batch, rounds: int, cnn: str) -> Iterator[str]:
@@ -91,21 +115,38 @@ def bench_online(config: RunConfig, inputs: Inputs, batch: Batch, rounds: int, c
     online = CoLearningTask(model.model, fam, model.frm, model.weights, cnn=network).to(device)
     images = torch.randint(0, 256, (len(batch), 3, IMAGE, IMAGE), dtype=torch.uint8, device=device)
     seen = dataclasses.replace(batch, rgb=None, images=images)
+    name = f"online, {cnn}"
     found = measure(
-        {"cached": training_step(cached, batch), f"online, {cnn}": training_step(online, seen)},
-        rounds,
-        device,
+        {"cached": training_step(cached, batch), name: training_step(online, seen)}, rounds, device
     )
-    yield f"RGB feature from the cache, or from a CNN in the loop ({IMAGE}×{IMAGE})"
-    yield from (
-        f"  {name:<28} {1e3 * seconds / len(batch):8.2f} ms a clip" for name, seconds in found.items()
-    )
-    yield ratio("online : cached", *reversed(found.values()))
+    yield f"co-learning step, RGB feature from the cache or from a CNN in the loop ({IMAGE}×{IMAGE})"
+    yield from show(found, len(batch))
+    yield ratio("online : cached", found[name], found["cached"])
+
+
+def plain_step(config: RunConfig, inputs: Inputs, batch: Batch) -> Callable[[], None]:
+    """A skeleton-only step of CTR-GCN written out subset by subset and branch by branch, of the same size."""
+    split = inputs.train
+    model = PlainCTRGCN(
+        inputs.description.num_classes,
+        joints=inputs.description.layout.num_joints,
+        bodies=split.num_bodies,
+        in_channels=split.channels,
+        base=round(64 * config.model.width),
+    ).to(split.device)
+    optimiser = create_optimiser_of(model)
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        F.cross_entropy(model(batch.joints), batch.labels).backward()
+        optimiser.step()
+
+    return step
 
 
 def training_step(task: CoLearningTask, batch: Batch) -> Callable[[], None]:
     """Forward, backward and optimiser step on one batch."""
-    optimiser = create_optimiser(task, lr=1e-3, momentum=0.9, nesterov=True, weight_decay=4e-4)
+    optimiser = create_optimiser_of(task)
     task.train()
 
     def step() -> None:
@@ -116,60 +157,6 @@ def training_step(task: CoLearningTask, batch: Batch) -> Callable[[], None]:
     return step
 
 
-def measure(parts: Mapping[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of each part over the rounds, one of each a round, after one unmeasured round."""
-    times: dict[str, list[float]] = {name: [] for name in parts}
-    for number in range(rounds + 1):
-        for name, part in parts.items():
-            _wait(device)
-            began = time.perf_counter()
-            part()
-            _wait(device)
-            if number:
-                times[name].append(time.perf_counter() - began)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def read_recordings(cache: Cache, split: ResidentSplit) -> list[Tensor]:
-    """The first samples of a split as (C, T, V, M) tensors on the host, as a feeder holds them."""
-    columns = cache.field("skeleton", split.settings.skeleton_variant).load(split.sample_ids[:ASSEMBLED])
-    found = []
-    for n, (frames, bodies) in enumerate(
-        zip(columns["frames"].tolist(), columns["bodies"].tolist(), strict=True)
-    ):
-        stored = torch.from_numpy(
-            columns["joints"][n].reshape(frames, bodies, *columns["joints"].flat.shape[1:])
-        )
-        joints = torch.zeros(stored.shape[3], frames, stored.shape[2], split.num_bodies)
-        joints[..., :bodies] = stored.permute(3, 0, 2, 1)[..., : split.num_bodies]
-        found.append(joints)
-    return found
-
-
-def cut_one_by_one(recordings: Sequence[Tensor], clip: ClipSettings, generator: torch.Generator) -> Tensor:
-    """Crop-resize clips made one after the other, as a data loader's worker does: crop, interpolate, turn."""
-    made = []
-    for n in range(ASSEMBLED):
-        joints_CTVM = recordings[n % len(recordings)]
-        frames = joints_CTVM.shape[1]
-        share = clip.crop[0] + (clip.crop[1] - clip.crop[0]) * float(torch.rand((), generator=generator))
-        length = min(max(int(frames * share), clip.shortest), frames)
-        begin = int(torch.randint(0, frames - length + 1, (), generator=generator))
-        cut = joints_CTVM[:, begin : begin + length]
-        channels, _, joints, bodies = cut.shape
-        flat = cut.permute(0, 2, 3, 1).reshape(1, channels * joints * bodies, length)
-        flat = F.interpolate(flat, size=clip.length, mode="linear", align_corners=False)
-        resized = flat.reshape(channels, joints, bodies, clip.length).permute(0, 3, 1, 2)
-        angles = (2 * torch.rand((1, 3), generator=generator) - 1) * clip.rotation
-        made.append(torch.einsum("ij,jtvm->itvm", rotation_matrices(angles)[0], resized))
-    return torch.stack(made)
-
-
-def ratio(name: str, first: float, second: float) -> str:
-    """One line."""
-    return f"  {name:<28} {first / second:8.3f}"
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def create_optimiser_of(module: nn.Module) -> SGD:
+    """The published optimiser, with steps too small to change what is measured."""
+    return create_optimiser(module, lr=1e-3, momentum=0.9, nesterov=True, weight_decay=4e-4)

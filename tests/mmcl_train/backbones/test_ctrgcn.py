@@ -9,10 +9,10 @@ from torch import Tensor
 from mmcl_cache.store import LAYOUTS
 from mmcl_train.backbones import create_backbone
 from mmcl_train.backbones.ctrgcn import TopologyProduct, refine_topology
+from mmcl_train.backbones.plain_ctrgcn import PlainCTRGCN
 from mmcl_train.backbones.published import import_published, published_gradients
 
 from .golden import Model
-from .plain import PlainCTRGCN
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:

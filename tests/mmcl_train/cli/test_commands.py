@@ -169,3 +169,14 @@ def test_lists_name_what_there_is(what: str) -> None:
         "settings": "train.batch",
     }
     assert result.exit_code == 0 and known[what] in result.output
+
+
+def test_bench_measures_every_pair_in_one_run() -> None:
+    result = call(
+        *("bench", "--samples", 16, "--batch", 2, "--rounds", 1, "--device", "cpu", "--cnn", "small"),
+        *("--set", "model.width=0.125", "--set", "clip.length=16"),
+    )
+    assert result.exit_code == 0, result.output
+    pairs = ("co-learning : skeleton-only", "plain : ours", "one by one : at once", "online : cached")
+    assert all(pair in result.output for pair in pairs) and "clips/s" in result.output
+    assert " threads, load " in result.output
