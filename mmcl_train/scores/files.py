@@ -85,9 +85,10 @@ def join(files: Sequence[Scores]) -> list[Scores]:
     """Bring several scores into the order of the first's sample ids; labels are shared with files that have none.
 
     Raises:
-        UserError: another set of samples, other labels, or another number of classes.
+        UserError: another set of samples, other labels, or other classes.
     """
     first = files[0]
+    _check_classes(files)
     joined = []
     labels = next((align(scores, first).labels for scores in files if scores.labels is not None), None)
     for scores in files:
@@ -101,6 +102,20 @@ def join(files: Sequence[Scores]) -> list[Scores]:
             raise UserError(f"{scores.path}: other labels than {first.path} for {_some(wrong)}")
         joined.append(replace(aligned, labels=labels))
     return joined
+
+
+def _check_classes(files: Sequence[Scores]) -> None:
+    """Raise UserError where two files name their classes differently; a file may name none."""
+    named = [
+        (scores.path, scores.about["classes"])
+        for scores in files
+        if isinstance(scores.about.get("classes"), list)
+    ]
+    for path, classes in named[1:]:
+        first, known = named[0]
+        if classes != known and len(classes) == len(known):
+            n = next(n for n, pair in enumerate(zip(classes, known, strict=True)) if pair[0] != pair[1])
+            raise UserError(f"{path}: class {n} is {classes[n]!r}, but {known[n]!r} in {first}")
 
 
 def align(scores: Scores, to: Scores) -> Scores:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mmcl_train.cli import cli
+from tests.mmcl_train.engine import learnable_cache
 from tests.mmcl_train.engine.learnable_cache import SMALL, make_cache
 
 
@@ -124,7 +125,14 @@ def test_a_changed_cache_is_refused_by_what_changed(finished: Path, cache: Path)
         (["--cache", "CACHE", "--set", "train.device=cuda:99"], "train.device"),
         (["--cache", "CACHE", "--set", "train.batch=500"], "train.batch is 500"),
         (["--cache", "CACHE", "--set", "data.rgb_variant=inception"], "rgb/inception"),
-        (["--cache", "CACHE", "--set", "data.rgb_feature=pooled"], "pooled"),
+        (["--cache", "CACHE", "--set", "data.text_variant=llava"], "text/llava"),
+        (["--cache", "CACHE", "--set", "data.skeleton_variant=raw"], "skeleton/raw"),
+        (["--cache", "CACHE", "--set", "method.rgb=online"], "strip/default"),
+        (["--cache", "CACHE", "--set", "data.rgb_feature=pooled"], "data.rgb_feature=logits"),
+        (["--cache", "CACHE", "--set", "clip.transform=warp"], "crop-resize"),
+        (["--cache", "CACHE", "--set", "model.init=nowhere"], "nowhere"),
+        (["--cache", "CACHE", "--set", "train.trackers=papyrus"], "train.trackers"),
+        (["--cache", "CACHE", "--config", "a.json", "--preset", "demo"], "one of them"),
         (["--cache", "CACHE", "--set", "train.bacth=5"], "train.batch"),
         (["--cache", "CACHE", "--config", "nowhere.json"], "nowhere.json"),
         (["--cache", "CACHE", "--out", "FULL"], "not empty"),
@@ -139,6 +147,27 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     result = call("run", *small(), "--out", tmp_path / "out", *(places.get(a, a) for a in arguments))
     assert result.exit_code == 2, result.output
     assert said in result.stderr and result.stderr.count("\n") == 1 and result.stderr.startswith("error: ")
+
+
+def test_classes_that_differ_are_named(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learnable_cache, "CLASSES", ("still", "wave", "raise", "kick"))
+    other = make_cache(tmp_path / "other").path
+    wrong = [
+        call("eval", "--run", finished, "--cache", other, "--device", "cpu"),
+        call("run", "--cache", other, "--out", finished, *small()),
+    ]
+    run = call("run", "--cache", other, "--out", tmp_path / "run", "--no-mmcl", *small())
+    assert run.exit_code == 0, run.output
+    wrong += [
+        call("ensemble", finished, tmp_path / "run"),
+        call("compare", finished, "--against", tmp_path / "run"),
+    ]
+    for result in wrong:
+        assert result.exit_code == 2, result.output
+        assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert "kick" in wrong[0].stderr and "kick" in wrong[2].stderr and "kick" in wrong[3].stderr
 
 
 def test_co_learning_without_text_or_rgb_says_what_to_do(tmp_path: Path) -> None:
@@ -157,6 +186,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
     )
     assert result.exit_code == 2 and "not finite" in result.stderr and "of samples S" in result.stderr
     assert not (tmp_path / "out" / "result.json").exists()
+    result = call("run", "--cache", cache, "--out", tmp_path / "out", *small("schedule.epochs=9"))
+    assert result.exit_code == 2 and "optimiser.lr: 1000000000.0 → 0.05" in result.stderr
 
 
 @pytest.mark.parametrize("what", ["presets", "backbones", "streams", "settings"])
