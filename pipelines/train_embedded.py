@@ -44,7 +44,7 @@ def main() -> None:
             train_cnn(train, held, steps=700, size=64, seed=options.seed, folder=options.assets / "cnn")
         if options.only != "cnn":
             train_vqa(
-                train, held, steps=(1800, 500), size=32, seed=options.seed, folder=options.assets / "vqa"
+                train, held, steps=(1500, 400), size=48, seed=options.seed, folder=options.assets / "vqa"
             )
     if options.only is None or options.check:
         check_embedded(options.assets, options.work / "check", options.workers)

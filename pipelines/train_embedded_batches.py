@@ -26,14 +26,14 @@ class StripBatch:
     maps: Tensor
 
 
-def draw_batches(examples: Examples, size: int, steps: int, rng: np.random.Generator) -> Iterator[StripBatch]:
-    """`steps` batches from shuffled passes over the examples."""
-    order = np.empty(0, np.int64)
-    for _ in range(steps):
-        while len(order) < size:
-            order = np.concatenate([order, rng.permutation(len(examples))])
-        chosen, order = np.sort(order[:size]), order[size:]
-        yield _vary(take_batch(examples, chosen), rng)
+def draw_batches(
+    examples: Examples, size: int, steps: range, seed: int
+) -> Iterator[tuple[int, StripBatch, np.random.Generator]]:
+    """Each step's number, batch and generator. They follow from seed and step alone, so training can be resumed."""
+    for step in steps:
+        rng = np.random.default_rng((seed, step))
+        chosen = np.sort(rng.choice(len(examples), size, replace=False))
+        yield step, _vary(take_batch(examples, chosen), rng), rng
 
 
 def take_batch(examples: Examples, chosen: np.ndarray) -> StripBatch:
