@@ -18,7 +18,7 @@ from pipelines.train_embedded_data import draw_examples
 from pipelines.train_embedded_vqa import train_vqa
 
 ASSETS = Path(__file__).resolve().parent.parent / "mmcl_cache" / "assets"
-TRAIN_SEEDS, HELD_SEEDS = range(1001, 1046), range(2001, 2005)
+TRAIN_SEEDS, HELD_SEEDS = range(1001, 1033), range(2001, 2005)
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
             train_cnn(train, held, steps=700, size=64, seed=options.seed, folder=options.assets / "cnn")
         if options.only != "cnn":
             train_vqa(
-                train, held, steps=(1500, 400), size=48, seed=options.seed, folder=options.assets / "vqa"
+                train, held, steps=(700, 300), size=32, seed=options.seed, folder=options.assets / "vqa"
             )
     if options.only is None or options.check:
         check_embedded(options.assets, options.work / "check", options.workers)

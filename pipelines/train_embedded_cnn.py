@@ -55,6 +55,7 @@ def train_cnn(strips: Path, held_out: Path, steps: int, size: int, seed: int, fo
     """Train `steps` batches of `size` strips and write the model and its image processor to `folder`."""
     train, held = (load_examples(path, SIZE, GRID) for path in (strips, held_out))
     torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
     model = build_cnn()
     find = nn.Conv2d(WIDTHS[MAP_STAGE - 1], len(OBJECTS), 1)  # where the object is: only while training
     weight = torch.full((len(OBJECTS),), 4.0)
@@ -63,7 +64,7 @@ def train_cnn(strips: Path, held_out: Path, steps: int, size: int, seed: int, fo
     print(f"cnn: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
     optimiser = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=0.05)
     start = time.perf_counter()
-    for step, batch, _ in draw_batches(train, size, range(steps), seed):
+    for step, batch in enumerate(draw_batches(train, size, steps, rng)):
         model.train()
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, 2e-3)

@@ -6,8 +6,6 @@ whitened patches and Muon 55 %; AdamW at three times the rate, or Muon at 0.05, 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -31,15 +29,6 @@ class Optimiser:
                 self._parts.append((torch.optim.Muon(matrices, lr=fast, weight_decay=0.01), fast))
             others = [p for p in module.parameters() if id(p) not in known]
             self._parts.append((torch.optim.AdamW(others, lr=slow, weight_decay=0.02), slow))
-
-    def state_dict(self) -> list[dict[str, Any]]:
-        """What is needed to go on: the state of each part."""
-        return [part.state_dict() for part, _ in self._parts]
-
-    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        """Go on from the given states."""
-        for (part, _), state in zip(self._parts, states, strict=True):
-            part.load_state_dict(state)
 
     def advance(self, loss: Tensor, step: int, steps: int) -> None:
         """One step down the loss, at this step's learning rates."""

@@ -1,4 +1,4 @@
-"""The embedded question answerer: a BlipForQuestionAnswering of 1.8 million parameters.
+"""The embedded question answerer: a BlipForQuestionAnswering of about a million parameters.
 
 Trained from the default initialisation it stays near chance. So the weights start larger, patches are whitened,
 matrices are stepped by Muon, and the vision tower first learns to see: which object, how many people, and in which
@@ -8,7 +8,7 @@ patches the object is. Questions and answers come on top.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,25 +19,60 @@ from transformers import (
     BertTokenizer,
     BlipConfig,
     BlipForQuestionAnswering,
+    BlipProcessor,
     BlipTextConfig,
     BlipVisionConfig,
 )
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
-from pipelines.train_embedded_batches import StripBatch, draw_batches, take_batch
+from pipelines.train_embedded_batches import MEAN, STD, StripBatch, draw_batches, take_batch
 from pipelines.train_embedded_data import HEIGHTS, OBJECTS, PEOPLE, Examples, load_examples
 from pipelines.train_embedded_optimiser import Optimiser
-from pipelines.train_embedded_questions import (
-    QUESTIONS,
-    SUBJECTS,
-    Phrase,
-    build_processor,
-    phrase_questions,
-    right_answers,
-)
 
 SIZE, GRID = 120, 15  # px of the image, patches a side: three to a tile
-HIDDEN, PATCH = 128, SIZE // GRID
-CHECKPOINT = 100  # steps
+HIDDEN, PATCH = 96, SIZE // GRID
+HOLDING = ("no", "yes")
+# Question -> what decides the answer, and the answers in the order of its labels.
+QUESTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "whether the people are holding objects?": ("holding", HOLDING),
+    "are the people holding objects?": ("holding", HOLDING),
+    "is the person holding an object?": ("holding", HOLDING),
+    "what object is held?": ("objects", OBJECTS),
+    "what are the people holding?": ("objects", OBJECTS),
+    "how many people are there?": ("people", PEOPLE),
+}
+SUBJECTS = ("holding", "objects", "people")
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def build_processor() -> BlipProcessor:
+    """Words of the questions and answers, letters for any other word, and the two tokens that BLIP adds at the end."""
+    words = sorted(
+        {w for q in QUESTIONS for w in q.rstrip("?").split()} | {a for _, r in QUESTIONS.values() for a in r}
+    )
+    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)] + [str(d) for d in range(10)]
+    pieces = [
+        *SPECIAL,
+        *letters,
+        *(f"##{c}" for c in letters),
+        "?",
+        ".",
+        ",",
+        "'",
+        *(w for w in words if w not in letters),
+    ]
+    vocab = {piece: index for index, piece in enumerate([*pieces, "[DEC]", "[ENC]"])}
+    tokenizer = BertTokenizer(
+        vocab=vocab,
+        do_lower_case=True,
+        model_max_length=32,
+        bos_token="[DEC]",
+        additional_special_tokens=["[ENC]"],
+    )
+    side = {"height": SIZE, "width": SIZE}
+    return BlipProcessor(
+        BlipImageProcessorPil(size=side, image_mean=list(MEAN), image_std=list(STD)), tokenizer
+    )
 
 
 def build_vqa(tokenizer: BertTokenizer) -> BlipForQuestionAnswering:
@@ -123,6 +158,26 @@ def seeing_loss(heads: VisionHeads, embeds: Tensor, batch: StripBatch) -> Tensor
     )
 
 
+@dataclass(frozen=True)
+class Phrase:
+    """A question and its answers as ids: question (L,), answers (A, L') padded, with -100 in their labels."""
+
+    question: Tensor
+    answers: Tensor
+    labels: Tensor
+
+
+def phrase_questions(tokenizer: BertTokenizer) -> dict[str, Phrase]:
+    """Every question with its answers, each answer begun by [DEC] and ended by [SEP]."""
+    phrases = {}
+    for question, (_, replies) in QUESTIONS.items():
+        ids = tokenizer(list(replies), padding=True, return_tensors="pt").input_ids
+        ids[:, 0] = tokenizer.convert_tokens_to_ids("[DEC]")
+        labels = ids.masked_fill(ids == tokenizer.pad_token_id, -100)
+        phrases[question] = Phrase(tokenizer(question, return_tensors="pt").input_ids[0], ids, labels)
+    return phrases
+
+
 def answer_loss(model: BlipForQuestionAnswering, phrase: Phrase, image: Tensor, answers: Tensor) -> Tensor:
     """Mean cross entropy of the answers' tokens, nats; image (B, P, HIDDEN), answers (B,) indices."""
     size = len(image)
@@ -144,104 +199,90 @@ def answer_loss(model: BlipForQuestionAnswering, phrase: Phrase, image: Tensor, 
     return F.cross_entropy(decoded[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten())
 
 
+def right_answers(batch: StripBatch, about: str) -> Tensor:
+    """The index of the right answer among a question's answers, (B,)."""
+    return {"holding": (batch.objects > 0).long(), "objects": batch.objects, "people": batch.people}[about]
+
+
 def train_vqa(
     strips: Path, held_out: Path, steps: tuple[int, int], size: int, seed: int, folder: Path
 ) -> None:
-    """Train `steps` (seeing, answering) of `size` strips and write the model and its processor to `folder`.
-
-    The state is kept beside the strips every CHECKPOINT steps; a second call goes on from there.
-    """
+    """Train `steps` (seeing, answering) of `size` strips and write the model and its processor to `folder`."""
     train, held = (load_examples(path, SIZE, GRID) for path in (strips, held_out))
     torch.manual_seed(seed)
-    processor = build_processor(SIZE)
-    model, heads = build_vqa(processor.tokenizer), VisionHeads()
+    rng = np.random.default_rng(seed)
+    processor = build_processor()
+    model = build_vqa(processor.tokenizer)
     whiten_patches(model, take_batch(train, np.arange(0, len(train), 20)).pixels)
+    heads = VisionHeads()
     print(f"vqa: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
-    phrases = phrase_questions(processor.tokenizer)
-    text = [(model.text_encoder, 0.02, 1.5e-3), (model.text_decoder, 0.02, 1.5e-3)]
-
-    def see(batch: StripBatch, rng: np.random.Generator) -> Tensor:
-        return seeing_loss(heads, model.vision_model(batch.pixels).last_hidden_state, batch)
-
-    def answer(batch: StripBatch, rng: np.random.Generator) -> Tensor:
-        image = model.vision_model(batch.pixels).last_hidden_state
-        loss = 0.5 * seeing_loss(heads, image, batch)
-        for about in SUBJECTS:
-            question = str(rng.choice([q for q, (topic, _) in QUESTIONS.items() if topic == about]))
-            loss = loss + answer_loss(model, phrases[question], image, right_answers(batch, about))
-        return loss
-
-    both = nn.ModuleList([model, heads])
-    saved = strips.parent / "vqa-{}.pt"
-    optimiser = Optimiser([(model.vision_model, 0.02, 2e-3), (heads, 0.0, 2e-3)])
-    _run(
-        both,
-        optimiser,
-        see,
-        train,
-        size,
-        steps[0],
-        seed,
-        Path(str(saved).format("see")),
-        lambda: _count_seen(model, heads, held),
-    )
-    optimiser = Optimiser([*text, (model.vision_model, 0.004, 4e-4), (heads, 0.0, 4e-4)])
-    _run(
-        both,
-        optimiser,
-        answer,
-        train,
-        size,
-        steps[1],
-        seed + 1,
-        Path(str(saved).format("answer")),
-        lambda: _count_answered(model, phrases, held),
-    )
+    _learn_to_see(model, heads, train, held, steps[0], size, rng)
+    _learn_to_answer(model, heads, phrase_questions(processor.tokenizer), train, held, steps[1], size, rng)
     model.eval().save_pretrained(folder)
     processor.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)
 
 
-def _run(
-    modules: nn.Module,
-    optimiser: Optimiser,
-    loss_of: Callable[[StripBatch, np.random.Generator], Tensor],
+def _learn_to_see(
+    model: BlipForQuestionAnswering,
+    heads: VisionHeads,
     train: Examples,
-    size: int,
+    held: Examples,
     steps: int,
-    seed: int,
-    saved: Path,
-    count: Callable[[], list[float]],
+    size: int,
+    rng: np.random.Generator,
 ) -> None:
-    """One part of the training, from its start or from where `saved` left it."""
-    begin, start = 0, time.perf_counter()
-    if saved.exists():
-        state = torch.load(saved, weights_only=True)
-        modules.load_state_dict(state["modules"])
-        optimiser.load_state_dict(state["optimiser"])
-        begin = state["step"]
-    for step, batch, rng in draw_batches(train, size, range(begin, steps), seed):
+    optimiser = Optimiser([(model.vision_model, 0.02, 2e-3), (heads, 0.0, 2e-3)])
+    start = time.perf_counter()
+    for step, batch in enumerate(draw_batches(train, size, steps, rng)):
         with torch.autocast("cpu", torch.bfloat16):  # three times as fast where the processor has it
-            loss = loss_of(batch, rng)
+            loss = seeing_loss(heads, model.vision_model(batch.pixels).last_hidden_state, batch)
         optimiser.advance(loss, step, steps)
-        if (step + 1) % CHECKPOINT == 0 or step == steps - 1:
-            state = {"modules": modules.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
-            torch.save(state, saved.with_suffix(".part"))
-            saved.with_suffix(".part").replace(saved)
-            right = " ".join(f"{share:.3f}" for share in count())
-            spent = time.perf_counter() - start
+        if step % 50 == 49 or step == steps - 1:
+            right = _count_seen(model, heads, held)
             print(
-                f"{saved.stem} {step + 1} loss {loss.item():.3f} held-out {right} ({spent:.0f} s)", flush=True
+                f"see {step + 1} loss {loss.item():.3f} held-out object {right:.3f} {_since(start)}",
+                flush=True,
             )
 
 
+def _learn_to_answer(
+    model: BlipForQuestionAnswering,
+    heads: VisionHeads,
+    phrases: dict[str, Phrase],
+    train: Examples,
+    held: Examples,
+    steps: int,
+    size: int,
+    rng: np.random.Generator,
+) -> None:
+    text = [(model.text_encoder, 0.02, 1.5e-3), (model.text_decoder, 0.02, 1.5e-3)]
+    optimiser = Optimiser([*text, (model.vision_model, 0.004, 4e-4), (heads, 0.0, 4e-4)])
+    start = time.perf_counter()
+    for step, batch in enumerate(draw_batches(train, size, steps, rng)):
+        with torch.autocast("cpu", torch.bfloat16):
+            image = model.vision_model(batch.pixels).last_hidden_state
+            loss = 0.5 * seeing_loss(heads, image, batch)
+            for about in SUBJECTS:
+                question = str(rng.choice([q for q, (topic, _) in QUESTIONS.items() if topic == about]))
+                loss = loss + answer_loss(model, phrases[question], image, right_answers(batch, about))
+        optimiser.advance(loss, step, steps)
+        if step % 50 == 49 or step == steps - 1:
+            right = " ".join(f"{share:.3f}" for share in _count_answered(model, phrases, held))
+            print(f"answer {step + 1} loss {loss.item():.3f} held-out {right} {_since(start)}", flush=True)
+
+
+def _since(start: float) -> str:
+    return f"({time.perf_counter() - start:.0f} s)"
+
+
 @torch.no_grad()
-def _count_seen(model: BlipForQuestionAnswering, heads: VisionHeads, held: Examples) -> list[float]:
+def _count_seen(model: BlipForQuestionAnswering, heads: VisionHeads, held: Examples) -> float:
     batch = take_batch(held, np.arange(len(held)))
     objects = torch.cat(
         [heads(model.vision_model(part).last_hidden_state)[0] for part in batch.pixels.split(96)]
     )
-    return [float((objects.argmax(1) == batch.objects).float().mean())]
+    return float((objects.argmax(1) == batch.objects).float().mean())
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from mmcl_cache.errors import SourceError
 __all__ = ["SKELETONS", "VIDEOS", "generate_demo", "read_settings", "write_clip"]
 
 VIDEOS, SKELETONS = "nturgb+d_rgb", "nturgb+d_skeletons"
-VERSION = 1  # of the generator: raise it when the same seed gives other clips
+VERSION = 2  # of the generator: raise it when the same seed gives other clips
 COMPLETE, UNFINISHED = "demo.json", "demo.unfinished.json"
 
 

@@ -10,13 +10,13 @@ from mmcl_cache.demo.figure import JOINTS
 
 __all__ = ["KINDS", "Grip", "Held", "Track", "track_object"]
 
-# kind -> width and height in metres, as drawn: a little larger than life, so that they survive a 96-pixel tile.
+# kind -> width and height in metres, as drawn: larger than life, so that they survive a 96-pixel tile.
 KINDS: dict[str, tuple[float, float]] = {
-    "bottle": (0.10, 0.32),
-    "phone": (0.12, 0.20),
-    "book": (0.38, 0.27),
-    "ball": (0.26, 0.26),
-    "bag": (0.34, 0.36),
+    "bottle": (0.15, 0.42),
+    "phone": (0.18, 0.28),
+    "book": (0.46, 0.34),
+    "ball": (0.32, 0.32),
+    "bag": (0.42, 0.44),
 }
 HAND = {"left": JOINTS.index("l_hand"), "right": JOINTS.index("r_hand")}
 HEAD = JOINTS.index("head")

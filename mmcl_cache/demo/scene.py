@@ -26,12 +26,13 @@ Colour = tuple[int, int, int]
 
 SKINS = ((255, 219, 190), (236, 188, 150), (200, 145, 105), (150, 100, 70), (105, 70, 50))
 HAIRS = ((35, 28, 25), (85, 55, 35), (150, 110, 60), (200, 170, 110), (130, 130, 130), (120, 50, 30))
+# One family of hues a kind, so that a kind can be told where its shape is a few pixels wide.
 OBJECT_COLOURS: dict[str, tuple[Colour, ...]] = {
-    "bottle": ((60, 150, 235), (40, 190, 110), (120, 210, 235), (235, 140, 50)),
-    "phone": ((20, 20, 24), (45, 45, 60), (25, 30, 50)),
-    "book": ((190, 40, 45), (40, 80, 180), (30, 130, 80), (140, 60, 150)),
-    "ball": ((240, 120, 30), (225, 50, 50), (245, 215, 60), (90, 200, 70)),
-    "bag": ((130, 85, 45), (60, 60, 75), (170, 45, 60), (50, 95, 75)),
+    "bottle": ((30, 190, 100), (40, 205, 130), (20, 175, 85)),
+    "phone": ((15, 15, 20), (25, 25, 35)),
+    "book": ((215, 30, 40), (190, 25, 45), (225, 50, 45)),
+    "ball": ((250, 190, 20), (245, 160, 20), (250, 205, 60)),
+    "bag": ((120, 40, 180), (100, 50, 190), (140, 45, 165)),
 }
 
 
@@ -93,8 +94,8 @@ def draw_object_colours(rng: np.random.Generator) -> dict[str, Colour]:
 
 
 def _cloth(rng: np.random.Generator, dark: float, bright: float) -> Colour:
-    """A colour of random hue, mostly not loud."""
-    hue, value, strength = rng.random(), rng.uniform(dark, bright), rng.beta(1.3, 2.0)
+    """A colour of random hue, muted: what people hold stands out from what they wear and where they are."""
+    hue, value, strength = rng.random(), rng.uniform(dark, bright), 0.45 * rng.beta(1.3, 2.0)
     wheel = 0.5 + 0.5 * np.cos(2 * np.pi * (hue + np.array([0, 1 / 3, 2 / 3])))
     r, g, b = (int(c) for c in 255 * value * (1 - strength + strength * wheel))
     return r, g, b
