@@ -11,6 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def measure_backbone(name: str, repeats: int) -> str:
         clip: NDArray[np.float32] = joints.numpy()
         with torch.inference_mode():
             eager = measure_milliseconds(lambda: model(joints), repeats)
-        times = [measure_milliseconds(lambda m=m: m.compute_logits(clip), repeats) for m in (full, int8)]
+        times = [measure_milliseconds(partial(m.compute_logits, clip), repeats) for m in (full, int8)]
         sizes = [len(pack(model.state_dict())), plain.stat().st_size, small.stat().st_size]
         return (
             f"| {name} | {compare(model, full):.0e} | {compare(model, int8):.0e} | "
