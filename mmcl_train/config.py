@@ -24,7 +24,7 @@ class DataConfig:
     text_variant: str = "default"
     rgb_variant: str = "default"
     strip_variant: str = "default"  # of method.rgb=online
-    text_feature: str = "hidden"  # hidden | hidden_last | choices | tokens (as published; saturates Φ, see data.features)
+    text_feature: str = "hidden"  # hidden | hidden_last | choices | tokens (as published, see data.features)
     rgb_feature: str = "logits"  # logits (as published) | pooled
     placement: str = "auto"  # auto | device | host: where the data lie
     val: str = "subjects"  # subjects | samples | none: what is held out of the training samples
