@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 from accelerate import PartialState
 from accelerate.commands.launch import launch_command_parser
 from accelerate.utils import broadcast_object_list

@@ -30,7 +30,9 @@ def make_detector(folder: Path, names: dict[int, str]) -> Path:
         label2id={name: n for n, name in names.items()},
     )
     model = YolosForObjectDetection(config)
-    torch.nn.init.constant_(model.class_labels_classifier.layers[-1].bias[0], 2.0)  # sees the first class everywhere
+    torch.nn.init.constant_(
+        model.class_labels_classifier.layers[-1].bias[0], 2.0
+    )  # sees the first class everywhere
     model.save_pretrained(folder)
     YolosImageProcessor(size={"shortest_edge": 64, "longest_edge": 96}).save_pretrained(folder)
     return folder
