@@ -8,6 +8,7 @@ Accuracies on 400 generated clips and one seed say that everything works, not ho
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -68,11 +69,15 @@ def build_cache(out: Path) -> Path:
 
 def format_comparison(results: dict[str, dict[str, Any]]) -> str:
     """The two accuracies side by side."""
-    shown = {name: 100 * result["accuracy"]["test-last"]["top1"] for name, result in results.items()}
-    gain = shown["co-learning"] - shown["skeleton-only"]
+    tests = {name: result["accuracy"]["test-last"] for name, result in results.items()}
+    shown = {name: 100 * test["top1"] for name, test in tests.items()}
+    gain, count = shown["co-learning"] - shown["skeleton-only"], tests["co-learning"]["count"]
+    # Of one accuracy; the difference of two runs on the same samples is of the same size.
+    error = 100 * math.sqrt(tests["skeleton-only"]["top1"] * (1 - tests["skeleton-only"]["top1"]) / count)
     return (
         f"test accuracy, last epoch, same seed: co-learning {shown['co-learning']:.1f} %, "
-        f"skeleton only {shown['skeleton-only']:.1f} % ({gain:+.1f} points, one seed)"
+        f"skeleton only {shown['skeleton-only']:.1f} % ({gain:+.1f} points; one seed, {count} samples, "
+        f"standard error {error:.1f})"
     )
 
 
