@@ -131,9 +131,10 @@ def warn_embedded(config: BuildConfig, fields: Mapping[str, Field], say: Say) ->
     for name, model in (("text", config.vqa), ("rgb", config.cnn)):
         if name in fields and model == EMBEDDED and config.dataset != "demo":
             option = "--vqa Salesforce/blip-vqa-base" if name == "text" else "--cnn microsoft/resnet-50"
+            beside = f"--variant {name}=real"
             say(
                 f"  note: {name} comes from the small embedded model, which knows drawn people only; "
-                f"for real pictures say {option} (the strips are kept, only {name} is made again)"
+                f"for real pictures add {option} {beside} (nothing but {name} is made then)"
             )
 
 
