@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmcl_train.backbones import agcn, dynamicgcn, msg3d, mstgcn, stgcn, stgcnpp
 from mmcl_train.backbones.agcn import SUBSETS, AdaptiveGraphConv, SpatialTemporalChannelAttention
@@ -23,27 +23,14 @@ from mmcl_train.backbones.infogcn import AttentionGraphConv
 from mmcl_train.backbones.tdgcn import TemporalTopologyConv
 from mmcl_train.backbones.temporal import MultiScaleTemporalConv
 
+from . import plain_scales
+from .plain_layers import aggregate_then_mix, bias_of, part_norm, subset_convolution
+
 # Backbones of which every fused part has a plain statement here.
 WHOLE = (
-    "aagcn", "agcn", "blockgcn", "ctrgcn", "ctrsgcn", "dgstgcn", "infogcn", "protogcn", "psumnet", "psumnet_hand",
-    "psumnet_leg", "stgcn", "stgcnpp", "tdgcn",
+    "aagcn", "agcn", "blockgcn", "ctrgcn", "ctrsgcn", "dgstgcn", "infogcn", "mggcn", "msg3d", "mstgcn", "protogcn",
+    "psumnet", "psumnet_hand", "psumnet_leg", "stgcn", "stgcnpp", "tdgcn",
 )  # fmt: skip
-
-
-def _norm(norm: nn.Module, x: Tensor, channels: slice) -> Tensor:
-    """Some channels of a batch norm on their own."""
-    if not isinstance(norm, nn.BatchNorm2d):
-        return x
-    assert norm.running_mean is not None and norm.running_var is not None
-    kept = (norm.running_mean[channels], norm.running_var[channels])
-    scale = (norm.weight[channels], norm.bias[channels])
-    return F.batch_norm(x, *kept, *scale, norm.training, norm.momentum or 0.1, norm.eps)
-
-
-def bias_of(conv: nn.Conv1d | nn.Conv2d) -> Tensor:
-    """Its bias, which all convolutions here have."""
-    assert conv.bias is not None
-    return conv.bias
 
 
 def multi_scale(unit: MultiScaleTemporalConv, x: Tensor) -> Tensor:
@@ -54,30 +41,15 @@ def multi_scale(unit: MultiScaleTemporalConv, x: Tensor) -> Tensor:
         start += size
         y = F.conv2d(x, unit.reduce.weight[own], bias_of(unit.reduce)[own])
         if own.stop <= unit.head_size:
-            y = F.leaky_relu(_norm(unit.reduce_norm, y, own), unit.slope)
+            y = F.leaky_relu(part_norm(unit.reduce_norm, y, own), unit.slope)
         if branch < len(unit.convs):
             y = unit.convs[branch](y)
         elif own.stop <= unit.head_size:
             y = F.max_pool2d(y, (3, 1), (unit.stride, 1), (1, 0))
         else:
             y = y[:, :, :: unit.stride]
-        out.append(_norm(unit.norm, y, own))
+        out.append(part_norm(unit.norm, y, own))
     return torch.cat(out, dim=1)
-
-
-def aggregate_then_mix(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Σ_k W_k (x A_k) + b, a graph product and a convolution a subset."""
-    graphs = adjacency.unsqueeze(0) if adjacency.ndim == 3 else adjacency
-    total = torch.zeros((), dtype=x.dtype)
-    for k in range(graphs.shape[1]):
-        total = total + F.conv2d(x @ graphs[:, k].unsqueeze(1), weight[k][..., None, None])
-    return total if bias is None else total + bias[:, None, None]
-
-
-def subset_convolution(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """One convolution to all subsets' channels, then the field's `nkctv,kvw->nctw`."""
-    mixed = F.conv2d(x, weight, bias).unflatten(1, (adjacency.shape[0], -1))
-    return torch.einsum("nkctv,kvw->nctw", mixed, adjacency)
 
 
 def similarity(unit: AdaptiveGraphConv, x: Tensor) -> Tensor:
@@ -198,6 +170,8 @@ METHODS = (
     (TemporalTopologyConv, "forward", temporal_topology),
     (AttentionGraphConv, "forward", attention_graph),
     (BlockGraphConv, "forward", block_graph),
+    (DynamicGroupGraphConv, "forward", dynamic_group),
+    *plain_scales.METHODS,
 )
 FUNCTIONS = (
     *((module, "aggregate_then_mix", aggregate_then_mix) for module in (agcn, dynamicgcn, msg3d)),
@@ -209,6 +183,6 @@ FUNCTIONS = (
 def plainly() -> Iterator[None]:
     """Within it every backbone computes with the plain parts."""
     with ExitStack() as stack:
-        for owner, name, plain in (*METHODS, *FUNCTIONS, (DynamicGroupGraphConv, "forward", dynamic_group)):
+        for owner, name, plain in (*METHODS, *FUNCTIONS):
             stack.enter_context(patch.object(owner, name, plain))
         yield
