@@ -23,13 +23,13 @@ from mmcl_train.backbones.infogcn import AttentionGraphConv
 from mmcl_train.backbones.tdgcn import TemporalTopologyConv
 from mmcl_train.backbones.temporal import MultiScaleTemporalConv
 
-from . import plain_scales
+from . import plain_levels, plain_scales
 from .plain_layers import aggregate_then_mix, bias_of, part_norm, subset_convolution
 
 # Backbones of which every fused part has a plain statement here.
 WHOLE = (
-    "aagcn", "agcn", "blockgcn", "ctrgcn", "ctrsgcn", "dgstgcn", "infogcn", "mggcn", "msg3d", "mstgcn", "protogcn",
-    "psumnet", "psumnet_hand", "psumnet_leg", "stgcn", "stgcnpp", "tdgcn",
+    "aagcn", "agcn", "blockgcn", "ctrgcn", "ctrsgcn", "dgstgcn", "hdgcn", "hdgcn_com1", "hdgcn_com2", "infogcn",
+    "mggcn", "msg3d", "mstgcn", "protogcn", "psumnet", "psumnet_hand", "psumnet_leg", "stgcn", "stgcnpp", "tdgcn",
 )  # fmt: skip
 
 
@@ -172,6 +172,7 @@ METHODS = (
     (BlockGraphConv, "forward", block_graph),
     (DynamicGroupGraphConv, "forward", dynamic_group),
     *plain_scales.METHODS,
+    *plain_levels.METHODS,
 )
 FUNCTIONS = (
     *((module, "aggregate_then_mix", aggregate_then_mix) for module in (agcn, dynamicgcn, msg3d)),
