@@ -14,22 +14,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmcl_train.backbones import agcn, dynamicgcn, msg3d, mstgcn, stgcn, stgcnpp
+from mmcl_train.backbones import agcn, msg3d, mstgcn, stgcn, stgcnpp
 from mmcl_train.backbones.agcn import SUBSETS, AdaptiveGraphConv, SpatialTemporalChannelAttention
 from mmcl_train.backbones.blockgcn import BlockGraphConv
 from mmcl_train.backbones.ctrgcn import ChannelTopologyConv, SharedTopologyConv
 from mmcl_train.backbones.dgstgcn import DynamicGroupGraphConv
+from mmcl_train.backbones.dynamicgcn import DynamicGraphConv
 from mmcl_train.backbones.infogcn import AttentionGraphConv
 from mmcl_train.backbones.tdgcn import TemporalTopologyConv
 from mmcl_train.backbones.temporal import MultiScaleTemporalConv
 
-from . import plain_levels, plain_scales
+from . import plain_levels, plain_readings, plain_scales
 from .plain_layers import aggregate_then_mix, bias_of, part_norm, subset_convolution
 
 # Backbones of which every fused part has a plain statement here.
 WHOLE = (
-    "aagcn", "agcn", "blockgcn", "ctrgcn", "ctrsgcn", "dgstgcn", "hdgcn", "hdgcn_com1", "hdgcn_com2", "infogcn",
-    "mggcn", "msg3d", "mstgcn", "protogcn", "psumnet", "psumnet_hand", "psumnet_leg", "stgcn", "stgcnpp", "tdgcn",
+    "aagcn", "agcn", "blockgcn", "ctrgcn", "ctrsgcn", "degcn", "dgstgcn", "dynamicgcn", "hdgcn", "hdgcn_com1",
+    "hdgcn_com2", "infogcn", "mggcn", "msg3d", "mstgcn", "protogcn", "psumnet", "psumnet_hand", "psumnet_leg",
+    "shiftgcn", "stgcn", "stgcnpp", "tdgcn",
 )  # fmt: skip
 
 
@@ -161,6 +163,17 @@ def block_graph(unit: BlockGraphConv, x: Tensor) -> Tensor:
     return unit.finish(torch.cat(out, dim=1), x)
 
 
+def dynamic_graph(unit: DynamicGraphConv, x: Tensor) -> Tensor:
+    """Dynamic GCN's equation 4: the static subsets, then λ times what goes over the encoded graph."""
+    static = zip(unit.graphs, unit.weight, unit.bias, strict=False)
+    total = torch.zeros((), dtype=x.dtype)
+    for graph, weight, bias in static:
+        total = total + F.conv2d(x @ graph, weight[..., None, None], bias)
+    encoded = F.conv2d(x @ unit.context(x).unsqueeze(1), unit.weight[-1][..., None, None], unit.bias[-1])
+    y = unit.norm(total + unit.balance * encoded)
+    return unit.attention(F.relu(y + (x if unit.down is None else unit.down(x))))
+
+
 METHODS = (
     (MultiScaleTemporalConv, "forward", multi_scale),
     (AdaptiveGraphConv, "similarity", similarity),
@@ -173,9 +186,11 @@ METHODS = (
     (DynamicGroupGraphConv, "forward", dynamic_group),
     *plain_scales.METHODS,
     *plain_levels.METHODS,
+    *plain_readings.METHODS,
+    (DynamicGraphConv, "forward", dynamic_graph),
 )
 FUNCTIONS = (
-    *((module, "aggregate_then_mix", aggregate_then_mix) for module in (agcn, dynamicgcn, msg3d)),
+    *((module, "aggregate_then_mix", aggregate_then_mix) for module in (agcn, msg3d)),
     *((module, "subset_convolution", subset_convolution) for module in (mstgcn, stgcn, stgcnpp)),
 )
 
