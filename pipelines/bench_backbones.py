@@ -3,12 +3,13 @@
     python -m pipelines.bench_backbones                      # all, from the root of the checkout
     python -m pipelines.bench_backbones ctrgcn hdgcn --repeats 5 --threads 2
     python -m pipelines.bench_backbones --write docs/backbones.md        # the table there is replaced
+    python -m pipelines.bench_backbones msg3d --write docs/backbones.md  # that row is replaced, the others stay
 
 Times are processor time, the best of the repeats, per clip of 64 frames and two bodies at 120 classes: a
 training step is forward, cross entropy, backward and an SGD update in float32; inference is one forward without
 gradients.
 "Plain" is the same network with its fused parts stated as in the papers, one subset, head and branch at a time
-(tests/mmcl_train/backbones/plain_parts.py); both take turns, so that a busy machine is as busy for one as for
+(tests/mmcl_train/backbones/plain_*.py); both take turns, so that a busy machine is as busy for one as for
 the other.
 """
 
@@ -146,13 +147,37 @@ def table(names: Sequence[str], batch: int, repeats: int) -> str:
     return "\n".join(lines)
 
 
-def write_table(path: Path, text: str) -> None:
-    """Put the text between the two marks of a page."""
+def split_page(path: Path) -> tuple[str, str, str]:
+    """What is before, between and behind the two marks of a page."""
     before, _, rest = path.read_text(encoding="utf-8").partition(START)
-    _, found, after = rest.partition(END)
+    inside, found, after = rest.partition(END)
     if not found:
         raise SystemExit(f"{path}: no {START} … {END} to write between")
+    return before, inside.strip("\n"), after
+
+
+def write_table(path: Path, text: str) -> None:
+    """Put the text between the two marks of a page."""
+    before, _, after = split_page(path)
     path.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")
+
+
+def replace_rows(old: str, names: Sequence[str], machine: str, text: str) -> str:
+    """The old text with the named rows taken from `text`, and a line that says where those were measured."""
+    rows = {line.split("|")[1].strip(): line for line in text.splitlines()}
+    lines = [
+        rows.get(line.split("|")[1].strip(), line) if line[:1] == "|" else line for line in old.splitlines()
+    ]
+    start = next(index for index, line in enumerate(lines) if line[:1] == "|")
+    said = f"Measured apart: {', '.join(names)}: "
+    head = [line for line in lines[:start] if not line.startswith(said)]
+    while head and not head[-1]:
+        head.pop()
+    lines[:start] = [*head, "", said + machine, ""]
+    kept = "\n".join(lines)
+    if missing := [name for name in names if f"| {name} |" not in kept]:
+        raise SystemExit(f"no row {missing[0]!r} to replace: write the whole table, without names")
+    return kept
 
 
 def describe_machine(options: argparse.Namespace) -> str:
@@ -178,11 +203,16 @@ def main() -> None:
     unknown = sorted(set(options.names) - set(known))
     if unknown:
         parser.error(f"unknown backbone {unknown[0]!r}; known: {', '.join(known)}")
+    old = (
+        split_page(options.write)[1] if options.write else ""
+    )  # a page without marks is told before measuring
     torch.set_num_threads(options.threads)
     machine = describe_machine(options)
     print(machine + "\n")
     text = table(options.names or known, options.batch, options.repeats)
-    if options.write:
+    if options.write and options.names:
+        write_table(options.write, replace_rows(old, options.names, machine, text))
+    elif options.write:
         write_table(options.write, f"{machine}\n\n{text}")
 
 
