@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from mmcl_cache.cli import main
 from mmcl_cache.store import open_cache, verify
+from tests.mmcl_cache.encoders.test_detector import make_detector
 
 Source = Callable[[], Path]
 
@@ -194,3 +195,25 @@ def test_reading_a_stored_strip_gives_the_image_that_was_made(built: Path) -> No
         image = decode_jpeg(strips["jpeg"][n].tobytes())
         assert image.shape == (480, 480, 3) and image.std() > 10
         assert (np.diff(strips["frame_index"][n]) > 0).all()
+
+
+def test_detector_crops_strips_and_is_part_of_their_settings(generated_clips: Path, tmp_path: Path) -> None:
+    model = make_detector(tmp_path / "detector", {0: "person", 1: "chair"})
+    words = ["--field", "strip", "--limit", "3"]
+    done = build(generated_clips, tmp_path / "cache", *words, "--crop", f"detector:{model}")
+    assert done.exit_code == 0, done.output
+    strip = open_cache(tmp_path / "cache").field("strip")
+    assert strip.settings["crop"] == "detector" and strip.settings["detector"]["threshold"] == 0.5
+    assert strip.load(strip.shard_ids(0)).valid.all()
+    other = build(generated_clips, tmp_path / "cache", *words)
+    assert other.exit_code == 2 and "settings.crop" in other.output
+
+
+@pytest.mark.parametrize(
+    "how", ["detector", "detector:", "person:model", "people", "detector:no/such/folder/here"]
+)
+def test_crop_that_cannot_be_is_one_line(generated_clips: Path, tmp_path: Path, how: str) -> None:
+    done = build(generated_clips, tmp_path / "cache", "--field", "strip", "--crop", how)
+    assert done.exit_code == 2 and done.output.strip().splitlines()[-1].startswith("mmcl-cache: "), (
+        done.output
+    )
