@@ -1,4 +1,4 @@
-"""Train the models under mmcl_cache/assets from nothing: `python -m pipelines.train_embedded`, a quarter of an hour on 2 cores.
+"""Train the models under mmcl_cache/assets: `python -m pipelines.train_embedded`, a quarter of an hour on 2 cores.
 
 Strips of generated clips (seeds no demo uses) → BLIP question answerer and ResNet → assets/vqa and assets/cnn, then the
 check that `python -m pipelines.train_embedded --check` makes alone: 500 clips of yet other seeds, written as video,
