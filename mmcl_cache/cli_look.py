@@ -1,4 +1,4 @@
-"""Commands of `mmcl-cache` that look at caches: status, verify, gallery, list."""
+"""Commands of `mmcl-cache` that look at caches: status, verify, repair, gallery, list."""
 
 from __future__ import annotations
 
@@ -38,6 +38,24 @@ def verify(cache: Path) -> None:
     done, pending = sum(c.shards_done for c in counts), sum(c.shards - c.shards_done for c in counts)
     more = f"; {pending} are not built yet" if pending else ""
     click.echo(f"{cache}: {done} finished shards, every byte as it was written{more}")
+
+
+@click.command()
+@click.argument("cache", type=click.Path(path_type=Path))
+def repair(cache: Path) -> None:
+    """Remove exactly the damaged shards of CACHE; the same `build` then makes them again."""
+    from mmcl_cache.store import open_cache
+    from mmcl_cache.store import repair as repair_cache
+
+    removed, left = repair_cache(open_cache(cache))
+    for problem in left:
+        click.echo(problem, err=True)
+    if left:
+        raise UserError(
+            f"{cache}: {len(left)} field descriptions are damaged; restore them or build into another --cache"
+        )
+    then = "; run the same `mmcl-cache build` to make them again" if removed else ""
+    click.echo(f"{cache}: {removed} damaged shards removed{then}")
 
 
 @click.command()
@@ -107,4 +125,4 @@ def print_status(path: Path, as_json: bool = False, rows: bool = False) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else format_status(found))
 
 
-COMMANDS = (status, verify, gallery, list_names)
+COMMANDS = (status, verify, repair, gallery, list_names)

@@ -8,7 +8,7 @@ from mmcl_cache.errors import (
     UserError,
 )
 from mmcl_cache.store.cache import FIELDS, Cache, cache_fingerprint, create_cache, open_cache
-from mmcl_cache.store.check import FieldStatus, field_status, invalid_rows, verify
+from mmcl_cache.store.check import FieldStatus, field_status, invalid_rows, repair, verify
 from mmcl_cache.store.columns import Columns, Ragged, pack_column
 from mmcl_cache.store.field import Field
 from mmcl_cache.store.fingerprint import canonical_json, differences, fingerprint
@@ -53,5 +53,6 @@ __all__ = [
     "invalid_rows",
     "open_cache",
     "pack_column",
+    "repair",
     "verify",
 ]

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from mmcl_cache.errors import CacheError
 from mmcl_cache.store.cache import Cache
 from mmcl_cache.store.field import Field
+from mmcl_cache.store.files import sync_folder
+from mmcl_cache.store.lock import hold_lock
+from mmcl_cache.store.shard import marker_path, shard_path
 
 
 @dataclass(frozen=True)
@@ -51,27 +54,69 @@ def invalid_rows(field: Field) -> Iterator[tuple[str, str, str]]:
                 yield sample_id, status, part.reasons[n]
 
 
-def verify(cache: Cache, progress: Callable[[int, int], None] | None = None) -> list[str]:
-    """Read every byte of every finished shard. Returns a line for each thing that is wrong; pending is not wrong."""
-    problems: list[str] = []
+@dataclass(frozen=True)
+class Damage:
+    """One thing that is wrong: in shard `shard` of a field variant, or in the variant itself (None)."""
+
+    field: Field | None
+    shard: int | None
+    problem: str
+
+
+def find_damage(cache: Cache, progress: Callable[[int, int], None] | None = None) -> Iterator[Damage]:
+    """Read every byte of every finished shard; pending shards are not damage."""
     fields = [(f, v) for f, variants in cache.fields().items() for v in variants]
     for at, (name, variant) in enumerate(fields):
         try:
             field = cache.field(name, variant)
         except CacheError as error:
-            problems.append(str(error))
+            yield Damage(None, None, str(error))
             continue
         for k in range(field.num_shards):
-            try:
-                if field.marker(k) is not None:
-                    counts = Counter(field.read_shard(k).status.tolist())
-                    marked = field.marker(k)
-                    if marked is not None and {s: n for s, n in marked.statuses.items() if n} != dict(counts):
-                        problems.append(
-                            f"{field.folder}: shard {k}: its statuses are not those of its marker"
-                        )
-            except CacheError as error:
-                problems.append(str(error))
+            problem = _check_shard(field, k)
+            if problem:
+                yield Damage(field, k, problem)
             if progress is not None:
                 progress(at * field.num_shards + k + 1, len(fields) * field.num_shards)
-    return problems
+
+
+def _check_shard(field: Field, index: int) -> str:
+    """What is wrong with a shard; empty where it is whole or pending."""
+    try:
+        marker = field.marker(index)
+        if marker is None:
+            return ""
+        counts = Counter(field.read_shard(index).status.tolist())
+    except CacheError as error:
+        return str(error)
+    if {status: n for status, n in marker.statuses.items() if n} != dict(counts):
+        return f"{field.folder}: shard {index}: its statuses are not those of its marker"
+    return ""
+
+
+def verify(cache: Cache, progress: Callable[[int, int], None] | None = None) -> list[str]:
+    """One line for each thing that is wrong in a cache."""
+    return [damage.problem for damage in find_damage(cache, progress)]
+
+
+def repair(cache: Cache) -> tuple[int, list[str]]:
+    """Remove exactly the damaged shards, markers first, so that the next build makes them again.
+
+    Returns:
+        how many were removed, and what cannot be mended so.
+
+    Raises:
+        CacheError: a build is writing this cache.
+    """
+    removed, left = 0, []
+    with hold_lock(cache.path):
+        for damage in list(find_damage(cache)):
+            if damage.field is None or damage.shard is None:
+                left.append(damage.problem)
+                continue
+            folder = damage.field.folder
+            marker_path(folder, damage.shard).unlink(missing_ok=True)
+            sync_folder(folder)
+            shard_path(folder, damage.shard).unlink(missing_ok=True)
+            removed += 1
+    return removed, left

@@ -86,7 +86,7 @@ class Field:
         if marker.fingerprint != self.fingerprint:
             raise DamagedCacheError(
                 f"{self.folder}: shard {index} was made with other settings than field.json says; "
-                "`mmcl-cache repair` rebuilds it"
+                "run `mmcl-cache repair`, then build again"
             )
         if marker.rows != len(self._shards[index]):
             raise DamagedCacheError(

@@ -17,7 +17,7 @@ FORMAT_VERSION = 1
 
 Status = Literal["ok", "absent", "failed"]
 # ok: the values are there; the reason may carry a note.  absent: the source has nothing to make this row from.
-# failed: there was something, and it could not be used; `retry` tries such rows again.
+# failed: there was something, and it could not be used; worth another try once its file is mended.
 STATUSES: tuple[Status, ...] = ("ok", "absent", "failed")
 
 SPLITS = ("", "train", "test")  # code → name, as stored in the split columns

@@ -139,11 +139,11 @@ def check_size(folder: Path, index: int, marker: Marker) -> None:
         size = path.stat().st_size
     except FileNotFoundError:
         raise DamagedCacheError(
-            f"{path}: gone, though its marker is there; `mmcl-cache repair` rebuilds it"
+            f"{path}: gone, though its marker is there; run `mmcl-cache repair`, then build again"
         ) from None
     if size != marker.bytes:
         raise DamagedCacheError(
-            f"{path}: {size} bytes, its marker says {marker.bytes}; `mmcl-cache repair` rebuilds it"
+            f"{path}: {size} bytes, its marker says {marker.bytes}; run `mmcl-cache repair`, then build again"
         )
 
 
@@ -154,7 +154,7 @@ def check_hash(folder: Path, index: int, marker: Marker) -> None:
     path = shard_path(folder, index)
     if file_sha256(path) != marker.sha256:
         raise DamagedCacheError(
-            f"{path}: altered since it was written (sha256); `mmcl-cache repair` rebuilds it"
+            f"{path}: altered since it was written (sha256); run `mmcl-cache repair`, then build again"
         )
 
 

@@ -186,6 +186,24 @@ def test_altered_shard_is_found_by_verify_and_never_loaded(built: Path, tmp_path
     assert done.exit_code == 2 and str(shard) in done.output
 
 
+def test_repair_removes_exactly_the_bad_shards_and_a_build_makes_them_again(
+    built: Path, generated_clips: Path, tmp_path: Path
+) -> None:
+    cache = Path(shutil.copytree(built, tmp_path / "cache"))
+    (cache / "strip" / "default" / "00000.h5").unlink()
+    (cache / "rgb" / "default" / "00002.json").write_text("{}")
+    text = cache / "text" / "default" / "00001.h5"
+    text.write_bytes(text.read_bytes()[:-1] + b"!")
+    kept = {name: content for name, content in files(cache).items() if name != "text/default/00001.h5"}
+    done = CliRunner().invoke(main, ["repair", str(cache)])
+    assert done.exit_code == 0 and "3 damaged shards removed" in done.output
+    after = files(cache)
+    assert after.items() <= kept.items() and set(kept) - set(after) == {"rgb/default/00002.h5"}
+    assert build(generated_clips, cache).exit_code == 0
+    assert files(cache) == files(built)
+    assert "0 damaged shards" in CliRunner().invoke(main, ["repair", str(cache)]).output
+
+
 def test_reading_a_stored_strip_gives_the_image_that_was_made(built: Path) -> None:
     from mmcl_cache.video.strip import decode_jpeg
 
