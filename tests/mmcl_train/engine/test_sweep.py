@@ -56,7 +56,8 @@ def test_a_killed_sweep_goes_on_from_one_load_and_its_runs_are_put_together(
     printed = kill_once_a_run_is_finished(cache, out)
     finished = {path.parent.name: path.stat().st_mtime_ns for path in out.glob("*/result.json")}
     assert 1 <= len(finished) < len(NAMES), printed
-    assert "[1] epoch" in printed and "[2] epoch" in printed, "two runs at a time, each line with its number"
+    # The second run begins beside the first; how far it gets before the kill is the machine's affair.
+    assert "[1] epoch" in printed and "run 2 of 8" in printed, "two runs at a time, each line with its number"
     time.sleep(1)  # its runs end with it, and let go of their folders
 
     loads: list[int] = []
