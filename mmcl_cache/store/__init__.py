@@ -11,7 +11,14 @@ from mmcl_cache.store.cache import FIELDS, Cache, cache_fingerprint, create_cach
 from mmcl_cache.store.check import FieldStatus, field_status, invalid_rows, repair, verify
 from mmcl_cache.store.columns import Columns, Ragged, pack_column
 from mmcl_cache.store.field import Field
-from mmcl_cache.store.fingerprint import canonical_json, differences, fingerprint
+from mmcl_cache.store.fingerprint import (
+    NOT_SET,
+    canonical_json,
+    differences,
+    differing_settings,
+    fingerprint,
+    shorten,
+)
 from mmcl_cache.store.layout import LAYOUTS, Layout
 from mmcl_cache.store.schema import (
     STATUSES,
@@ -26,6 +33,7 @@ from mmcl_cache.store.schema import (
 __all__ = [
     "FIELDS",
     "LAYOUTS",
+    "NOT_SET",
     "STATUSES",
     "Cache",
     "CacheError",
@@ -47,6 +55,7 @@ __all__ = [
     "check_sample_ids",
     "create_cache",
     "differences",
+    "differing_settings",
     "field_status",
     "fingerprint",
     "ids_digest",
@@ -54,5 +63,6 @@ __all__ = [
     "open_cache",
     "pack_column",
     "repair",
+    "shorten",
     "verify",
 ]

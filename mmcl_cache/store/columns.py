@@ -53,12 +53,14 @@ class Columns:
         status: (N,) str of `STATUSES`.
         reasons: N texts.
         values: column name → (N, …) array or `Ragged`; zeros and empty rows where the status is not ok.
+        sources: N texts on the files the rows were made from; None where that was not recorded, or not read.
     """
 
     sample_ids: np.ndarray
     status: np.ndarray
     reasons: Ragged
     values: Mapping[str, np.ndarray | Ragged]
+    sources: Ragged | None = None
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -78,7 +80,8 @@ class Columns:
             zip(self.sample_ids.tolist(), self.status.tolist(), strict=True)
         ):
             values = {name: column[n] for name, column in self.values.items()} if status == "ok" else {}
-            found.append(Row(sample_id, status, self.reasons[n], values))
+            source = self.sources[n] if self.sources is not None else ""
+            found.append(Row(sample_id, status, self.reasons[n], values, source))
         return found
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
+
+NOT_SET = object()
+"""Stands for the value of a setting that is not there."""
 
 
 def canonical_json(value: Any) -> str:
@@ -21,24 +25,30 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def differences(stored: Any, asked: Any, at: str = "") -> list[str]:
-    """One text for each setting that differs: 'strip.quality is 95 on disk, 90 asked for'."""
-    if isinstance(stored, dict) and isinstance(asked, dict):
-        found: list[str] = []
-        for key in sorted({*stored, *asked}):
+def differing_settings(one: Any, other: Any, at: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted name, value in one, value in other) of every setting that differs; `NOT_SET` where one has none."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted({*one, *other}):
             where = f"{at}.{key}" if at else str(key)
-            if key not in stored:
-                found.append(f"{where} is not set on disk, {_short(asked[key])} asked for")
-            elif key not in asked:
-                found.append(f"{where} is {_short(stored[key])} on disk, not asked for")
-            else:
-                found.extend(differences(stored[key], asked[key], where))
-        return found
-    if canonical_json(stored) == canonical_json(asked):
-        return []
-    return [f"{at} is {_short(stored)} on disk, {_short(asked)} asked for"]
+            yield from differing_settings(one.get(key, NOT_SET), other.get(key, NOT_SET), where)
+    elif one is NOT_SET or other is NOT_SET or canonical_json(one) != canonical_json(other):
+        yield at, one, other
 
 
-def _short(value: Any) -> str:
+def differences(stored: Any, asked: Any) -> list[str]:
+    """One text for each setting that differs: 'strip.quality is 95 on disk, 90 asked for'."""
+    found = []
+    for where, ours, theirs in differing_settings(stored, asked):
+        if ours is NOT_SET:
+            found.append(f"{where} is not set on disk, {shorten(theirs)} asked for")
+        elif theirs is NOT_SET:
+            found.append(f"{where} is {shorten(ours)} on disk, not asked for")
+        else:
+            found.append(f"{where} is {shorten(ours)} on disk, {shorten(theirs)} asked for")
+    return found
+
+
+def shorten(value: Any) -> str:
+    """A setting's value in at most 80 characters."""
     text = canonical_json(value)
     return text if len(text) <= 80 else text[:77] + "..."

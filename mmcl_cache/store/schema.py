@@ -73,16 +73,22 @@ class Column:
 ID_COLUMN = "sample_id"
 STATUS_COLUMN = "status"
 REASON_COLUMN = Column("reason", "utf8", doc="why a row is absent or failed; a note where it is ok")
+# Only shards whose rows were made from files have it; it is no part of a field's columns, and so of no fingerprint.
+SOURCE_COLUMN = Column("source", "utf8", doc="JSON: size and digest of the files a row was made from")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row on its way into a shard. `values` has every column of the field where status is ok, else nothing."""
+    """One row on its way into a shard. `values` has every column of the field where status is ok, else nothing.
+
+    `source` says by which files it was made, where it was made from files; see `SOURCE_COLUMN`.
+    """
 
     sample_id: str
     status: Status
     reason: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
 
 
 @dataclass(frozen=True)
