@@ -18,6 +18,9 @@ from mmcl_cache.video.decode import Frames, read_frames
 from mmcl_cache.video.frames import choose_frames
 from mmcl_cache.video.strip import encode_jpeg, make_strip
 
+NO_SKELETON = "whole frame: no skeleton"
+"""The note of a strip that was to be cropped by a skeleton, where there was none that could be read."""
+
 
 def strip_columns(settings: StripSettings) -> tuple[Column, ...]:
     return (
@@ -100,7 +103,7 @@ def _boxes(
             return None, "whole frame: the detector found nobody"
         return boxes, "" if seen == len(found) else f"people found in {seen} of {len(found)} tiles"
     if bodies is None:
-        return None, "whole frame: no skeleton"
+        return None, NO_SKELETON
     people = dataset.people(bodies)
     if people.pixels is None:
         return None, "whole frame: the skeleton has no pixels of this video"
