@@ -8,6 +8,7 @@ CACHE/<field>/<variant>/00007.h5    rows; 00007.json beside it is the marker tha
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from mmcl_cache.errors import CacheError, DamagedCacheError, MissingFieldError, 
 from mmcl_cache.store.field import Field
 from mmcl_cache.store.files import file_sha256, read_json, write_json, written_in_place
 from mmcl_cache.store.fingerprint import differences, fingerprint
-from mmcl_cache.store.hdf5 import open_arrays, write_arrays
+from mmcl_cache.store.hdf5 import ArrayFile, find_arrays, write_arrays
 from mmcl_cache.store.schema import FORMAT_VERSION, Column, Description, SampleTable, ids_digest
 
 FIELDS = ("skeleton", "strip", "text", "rgb")
@@ -248,23 +249,24 @@ def open_cache(path: Path) -> Cache:
             f"{path / 'cache.json'}: not a cache description ({error}); restore it"
         ) from None
     try:
-        if file_sha256(table) != sha256:
-            raise DamagedCacheError(f"{table}: altered since it was written (sha256); restore it")
-        samples = _read_table(table, description, count)
+        content = table.read_bytes()
     except FileNotFoundError:
         raise DamagedCacheError(f"{table}: gone; restore it") from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DamagedCacheError(f"{table}: altered since it was written (sha256); restore it")
+    samples = _read_table(table, content, description, count)
     if ids_digest(samples.sample_ids.tolist()) != digest:
         raise DamagedCacheError(f"{table}: its ids are not those of cache.json; restore it")
     return Cache(path, description, samples, shard_size)
 
 
-def _read_table(path: Path, description: Description, count: int) -> SampleTable:
-    with open_arrays(path) as file:
-        ids = file.read("sample_id", None, (count,))
-        if ids.dtype.kind != "S":
-            raise DamagedCacheError(f"{path}: sample_id is not text; restore it")
-        plain = {plural: file.read(name, np.dtype("int32"), (count,)) for name, plural in _TABLE.items()}
-        splits = {p: file.read(f"split.{p}", np.dtype("uint8"), (count,)) for p in description.protocols}
+def _read_table(path: Path, content: bytes, description: Description, count: int) -> SampleTable:
+    file = ArrayFile(path, content, find_arrays(path, content)[0])
+    ids = file.read("sample_id", None, (count,))
+    if ids.dtype.kind != "S":
+        raise DamagedCacheError(f"{path}: sample_id is not text; restore it")
+    plain = {plural: file.read(name, np.dtype("int32"), (count,)) for name, plural in _TABLE.items()}
+    splits = {p: file.read(f"split.{p}", np.dtype("uint8"), (count,)) for p in description.protocols}
     return SampleTable(
         np.char.decode(ids, "utf-8"),
         plain["labels"],

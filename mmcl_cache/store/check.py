@@ -11,7 +11,7 @@ from mmcl_cache.store.cache import Cache
 from mmcl_cache.store.field import Field
 from mmcl_cache.store.files import sync_folder
 from mmcl_cache.store.lock import hold_lock
-from mmcl_cache.store.shard import marker_path, shard_path
+from mmcl_cache.store.marker import marker_path, shard_path
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def invalid_rows(field: Field) -> Iterator[tuple[str, str, str]]:
         marker = field.marker(k)
         if marker is None or marker.statuses["ok"] == marker.rows:
             continue
-        part = field.read_shard(k, columns=[], verify=False)
+        part = field.read_shard(k, columns=[], check="never")
         for n, (sample_id, status) in enumerate(
             zip(part.sample_ids.tolist(), part.status.tolist(), strict=True)
         ):
@@ -86,7 +86,7 @@ def _check_shard(field: Field, index: int) -> str:
         marker = field.marker(index)
         if marker is None:
             return ""
-        counts = Counter(field.read_shard(index).status.tolist())
+        counts = Counter(field.read_shard(index, check="always").status.tolist())
     except CacheError as error:
         return str(error)
     if {status: n for status, n in marker.statuses.items() if n} != dict(counts):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmcl_cache.errors import DamagedCacheError, MissingFieldError
-from mmcl_cache.store.columns import Columns, Ragged
+from mmcl_cache.store.columns import Columns
 from mmcl_cache.store.fingerprint import fingerprint
+from mmcl_cache.store.join import JoinedTable, Part, divide, map_threads
+from mmcl_cache.store.marker import Marker, read_marker
 from mmcl_cache.store.schema import FORMAT_VERSION, REASON_COLUMN, Column, Row
-from mmcl_cache.store.shard import Marker, read_lengths, read_marker, read_shard, write_shard
+from mmcl_cache.store.seals import SealBook
+from mmcl_cache.store.shard import Check, open_shard, read_columns, read_lengths, write_shard
 
 
 class Field:
@@ -46,6 +50,7 @@ class Field:
         self.columns = tuple(columns)
         self.made_from = dict(made_from)
         self.info = dict(info)
+        self.seals = SealBook(folder)
         self._shards = shards
 
     @property
@@ -63,7 +68,7 @@ class Field:
             "made_from": self.made_from,
         }
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         return fingerprint(self.identity)
 
@@ -109,20 +114,34 @@ class Field:
             raise ValueError(f"{self.name}: the rows of shard {index} are not those of the plan")
         return write_shard(self.folder, index, self.fingerprint, self.columns, rows)
 
-    def read_shard(self, index: int, columns: Iterable[str] | None = None, verify: bool = True) -> Columns:
+    def read_shard(self, index: int, columns: Iterable[str] | None = None, check: Check = "once") -> Columns:
         """One shard, all its rows.
+
+        Args:
+            check: when its content is compared with its hash.
 
         Raises:
             MissingFieldError: it is not built yet.
             DamagedCacheError: it is not what was written.
         """
-        marker = self._complete(index)
-        return read_shard(self.folder, index, marker, self._chosen(columns), self._shards[index], verify)
+        marker, chosen = self._complete(index), self._chosen(columns)
+        with open_shard(self.folder, index, marker, self.seals, check) as file:
+            return read_columns(file, marker, chosen, self._shards[index])
 
-    def load(self, sample_ids: Sequence[str] | np.ndarray, columns: Iterable[str] | None = None) -> Columns:
+    def load(
+        self,
+        sample_ids: Sequence[str] | np.ndarray,
+        columns: Iterable[str] | None = None,
+        spare: int = 0,
+    ) -> Columns:
         """The rows of these samples, in the order asked, joined on the sample id.
 
-        Every shard it reads is compared with its hash first, so altered bytes never get further than here.
+        Every shard it reads has been compared with its hash and not been touched since (see `seals`), so altered
+        bytes never get further than here. Memory holds the result and a few shards.
+
+        Args:
+            spare: elements of zeros after the last row of every ragged column, beyond its offsets, for a reader
+                that needs such a place and would have to copy everything to have it.
 
         Raises:
             MissingFieldError: a shard is not built, or a sample is not in the plan.
@@ -130,28 +149,32 @@ class Field:
         """
         wanted = np.asarray(sample_ids, dtype=str)
         chosen = self._chosen(columns)
-        shard_of, row_of = self._locate(wanted)
-        markers = {k: self._complete(k) for k in np.unique(shard_of).tolist()}
-        # Two passes, so that memory holds the result and one shard: lengths first, then the values into their places.
+        try:
+            parts = divide(self._shards, wanted)
+        except KeyError as error:
+            raise MissingFieldError(f"{self.name} has no sample {error.args[0]!r}") from None
+        markers = {part.shard: self._complete(part.shard) for part in parts}
+
+        def measure(part: Part) -> dict[str, np.ndarray]:
+            with open_shard(self.folder, part.shard, markers[part.shard], self.seals) as file:
+                return read_lengths(file, markers[part.shard], chosen)
+
+        def fill(part: Part) -> None:
+            ids, marker = self._shards[part.shard], markers[part.shard]
+            with open_shard(self.folder, part.shard, marker, self.seals) as file:
+                joined.fill(part, read_columns(file, marker, chosen, ids))
+
         lengths = {
             c.name: np.zeros(len(wanted), dtype=np.int64) for c in (REASON_COLUMN, *chosen) if c.is_ragged
         }
-        for k, marker in markers.items():
-            here = shard_of == k
-            for name, found in read_lengths(self.folder, k, marker, chosen).items():
-                lengths[name][here] = found[row_of[here]]
-        status = np.empty(len(wanted), dtype="U6")
-        joined = {c.name: _empty(c, len(wanted), lengths.get(c.name)) for c in (REASON_COLUMN, *chosen)}
-        for k, marker in markers.items():
-            here = np.flatnonzero(shard_of == k)
-            rows = row_of[here]
-            part = read_shard(self.folder, k, marker, chosen, self._shards[k], verify=False)
-            status[here] = part.status[rows]
-            for name, values in {REASON_COLUMN.name: part.reasons, **part.values}.items():
-                _scatter(values, rows, joined[name], here)
-        reasons = joined.pop(REASON_COLUMN.name)
-        assert isinstance(reasons, Ragged)
-        return Columns(wanted, status, reasons, joined)
+        for part, found in zip(parts, map_threads(measure, parts), strict=True):
+            for name, each in found.items():
+                lengths[name][part.places] = each[part.rows]
+        joined = JoinedTable(wanted, chosen, lengths, spare)
+        for _ in map_threads(fill, parts):
+            pass
+        self.seals.save()
+        return joined.columns()
 
     def _complete(self, index: int) -> Marker:
         """The marker of a shard that must be there."""
@@ -172,41 +195,3 @@ class Field:
             known = ", ".join(c.name for c in self.columns)
             raise MissingFieldError(f"{self.name} has no column {sorted(unknown)[0]!r}; it has: {known}")
         return tuple(c for c in self.columns if c.name in wanted)
-
-    def _locate(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(n,) shard and (n,) row in it, of each id."""
-        every = np.concatenate(self._shards) if self._shards else np.zeros(0, dtype=str)
-        sizes = np.asarray([len(s) for s in self._shards], dtype=np.int64)
-        starts = np.cumsum(sizes) - sizes
-        at = np.searchsorted(every, wanted)
-        if not len(every):
-            raise MissingFieldError(f"{self.name}: the cache has no samples")
-        missing = every[np.minimum(at, len(every) - 1)] != wanted
-        if missing.any():
-            raise MissingFieldError(f"{self.name} has no sample {str(wanted[missing][0])!r}")
-        shard_of = np.searchsorted(starts, at, side="right") - 1
-        return shard_of, at - starts[shard_of]
-
-
-def _empty(column: Column, rows: int, lengths: np.ndarray | None) -> np.ndarray | Ragged:
-    """Room for a joined column."""
-    if lengths is None:
-        return np.empty((rows, *column.shape), dtype=column.stored_dtype)
-    offsets = np.zeros(rows + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    flat = np.empty((int(offsets[-1]), *column.shape), dtype=column.stored_dtype)
-    return Ragged(flat, offsets, column.dtype == "utf8")
-
-
-def _scatter(
-    values: np.ndarray | Ragged, rows: np.ndarray, into: np.ndarray | Ragged, places: np.ndarray
-) -> None:
-    """Copy some rows of a shard's column to their places in the joined one."""
-    if isinstance(values, np.ndarray):
-        assert isinstance(into, np.ndarray)
-        into[places] = values[rows]
-        return
-    assert isinstance(into, Ragged)
-    filled = into.offsets[places + 1] > into.offsets[places]  # most reasons are empty
-    for row, place in zip(rows[filled].tolist(), places[filled].tolist(), strict=True):
-        into.flat[into.offsets[place] : into.offsets[place + 1]] = values.stored(row)

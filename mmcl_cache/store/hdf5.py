@@ -3,12 +3,17 @@
 A cache may come from a stranger: a file may hold links to other files, virtual data sets, external storage,
 compressed bombs or claimed shapes. None of that is ever followed: what is opened is a flat group of plain,
 contiguous arrays of fixed-size numbers, with no more bytes than the file itself has.
+
+HDF5 says where the arrays lie; their bytes are then taken from the file's content, or from memory that holds it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,54 +22,95 @@ import numpy as np
 
 from mmcl_cache.errors import DamagedCacheError
 
+KINDS = "biufS"  # of numpy: what a cache holds
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a plain array lies in its file: `offset` in bytes, its type and shape.
+
+    Raises:
+        ValueError: what cannot be a plain array of a cache.
+    """
+
+    offset: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.offset < 0 or min(self.shape, default=0) < 0:
+            raise ValueError(f"no array lies at {self.offset} with shape {self.shape}")
+        if self.dtype.kind not in KINDS or self.dtype.hasobject:
+            raise ValueError(f"it is of type {self.dtype}, which a cache never holds")
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize
+
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, str | int]) -> None:
-    """A new file with one contiguous data set an array. The same arrays give the same bytes."""
-    with h5py.File(path, "w", libver=("v110", "v110"), track_order=False) as file:
+    """A new file with one contiguous data set an array. The same arrays give the same bytes.
+
+    HDF5 fills a file in memory, and Python writes that out: when a disk refuses in the middle, HDF5 is left with
+    objects that it cannot close, and the process ends in a segmentation fault instead of an error.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    memory = io.BytesIO()
+    with h5py.File(memory, "w", libver=("v110", "v110"), track_order=False) as file:
         for name, value in attributes.items():
             file.attrs[name] = value
         for name, array in arrays.items():
             file.create_dataset(name, data=array, track_times=False)
         file.flush()
+    with open(path, "wb") as out:
+        out.write(memory.getbuffer())
 
 
-@contextmanager
-def open_arrays(path: Path) -> Iterator[ArrayFile]:
-    """A file of plain arrays, checked link by link before anything is read.
+def find_arrays(path: Path, content: bytes | None = None) -> tuple[dict[str, Place], dict[str, Any]]:
+    """Where the arrays of a file lie, checked link by link before anything is read; and its attributes.
+
+    Args:
+        content: the bytes of the file where they are in memory; the file itself is then left alone.
 
     Raises:
         FileNotFoundError: no such file.
         DamagedCacheError: not HDF5, or something in it that a cache never holds.
     """
-    size = path.stat().st_size
+    size = path.stat().st_size if content is None else len(content)
     try:
-        file = h5py.File(path, "r", locking=False)
-    except OSError as error:
+        opened = path if content is None else h5py.h5f.open_file_image(content)
+        file = h5py.File(opened, "r", locking=False) if content is None else h5py.File(opened)
+    except (OSError, ValueError) as error:
         raise DamagedCacheError(
             f"{path}: not readable as HDF5 ({_first_line(error)}); rebuild this shard"
         ) from None
     with file:
         try:
-            arrays = {name: _checked_dataset(file, name, size, path) for name in _hard_links(file, path)}
-            attributes = {name: file.attrs[name] for name in file.attrs}
+            if file.userblock_size:
+                raise DamagedCacheError(f"{path}: begins with something that is not HDF5; rebuild this shard")
+            places = {name: _find_array(file, name, size, path) for name in _hard_links(file, path)}
+            return places, {name: file.attrs[name] for name in file.attrs}
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             raise DamagedCacheError(
                 f"{path}: damaged HDF5 ({_first_line(error)}); rebuild this shard"
             ) from None
-        yield ArrayFile(path, arrays, attributes)
 
 
 class ArrayFile:
-    """An open file of plain arrays: names, shapes, and reading."""
+    """A file of plain arrays, to be read array by array.
 
-    def __init__(self, path: Path, arrays: dict[str, h5py.Dataset], attributes: dict[str, Any]) -> None:
+    Args:
+        path: for messages.
+        source: the file's content, or a handle of it that can be read.
+        places: of its arrays, as `find_arrays` found them.
+    """
+
+    def __init__(self, path: Path, source: bytes | int, places: Mapping[str, Place]) -> None:
         self.path = path
-        self.attributes = attributes
-        self._arrays = arrays
-
-    @property
-    def names(self) -> set[str]:
-        return set(self._arrays)
+        self._source = source
+        self._places = places
 
     def read(
         self, name: str, dtype: np.dtype[Any] | None = None, shape: tuple[int | None, ...] = ()
@@ -74,7 +120,7 @@ class ArrayFile:
         Raises:
             DamagedCacheError: it is not there or is something else.
         """
-        found = self._arrays.get(name)
+        found = self._places.get(name)
         if found is None:
             raise DamagedCacheError(f"{self.path}: no array {name!r}; rebuild this shard")
         agrees = len(found.shape) == len(shape) and all(
@@ -87,11 +133,22 @@ class ArrayFile:
             )
         array = np.empty(found.shape, dtype=found.dtype)
         if array.size:
+            self._fill(array.reshape(-1).view(np.uint8).data, found.offset, name)
+        return array
+
+    def _fill(self, into: memoryview, offset: int, name: str) -> None:
+        if isinstance(self._source, bytes):
+            into[:] = memoryview(self._source)[offset : offset + len(into)]
+            return
+        done = 0
+        while done < len(into):
             try:
-                found.read_direct(array)
+                read = os.preadv(self._source, [into[done:]], offset + done)
             except OSError as error:
                 raise DamagedCacheError(f"{self.path}: array {name!r}: {_first_line(error)}") from None
-        return array
+            if not read:
+                raise DamagedCacheError(f"{self.path}: array {name!r}: the file ends before it")
+            done += read
 
 
 def _hard_links(file: h5py.File, path: Path) -> list[str]:
@@ -102,22 +159,26 @@ def _hard_links(file: h5py.File, path: Path) -> list[str]:
     return names
 
 
-def _checked_dataset(file: h5py.File, name: str, file_bytes: int, path: Path) -> h5py.Dataset:
+def _find_array(file: h5py.File, name: str, file_bytes: int, path: Path) -> Place:
     found = file[name]
     if not isinstance(found, h5py.Dataset):
         raise DamagedCacheError(f"{path}: {name!r} is not an array")
     creation = found.id.get_create_plist()
-    if found.is_virtual or found.external:
+    layout = creation.get_layout()
+    if layout == h5py.h5d.VIRTUAL or creation.get_external_count():
         raise DamagedCacheError(
             f"{path}: array {name!r} is stored outside this file, which is never followed"
         )
-    if creation.get_layout() != h5py.h5d.CONTIGUOUS or creation.get_nfilters():
+    if layout != h5py.h5d.CONTIGUOUS or creation.get_nfilters():
         raise DamagedCacheError(f"{path}: array {name!r} is not stored as one plain block")
-    if found.dtype.kind not in "biufS" or found.dtype.hasobject:
-        raise DamagedCacheError(f"{path}: array {name!r} is of type {found.dtype}, which a cache never holds")
-    if found.nbytes > file_bytes or (found.nbytes and found.id.get_storage_size() != found.nbytes):
-        raise DamagedCacheError(f"{path}: array {name!r} claims {found.nbytes} bytes, more than are stored")
-    return found
+    try:
+        place = Place(found.id.get_offset() or 0, found.dtype, found.shape)
+    except ValueError as error:
+        raise DamagedCacheError(f"{path}: array {name!r}: {error}") from None
+    stored = found.id.get_storage_size() if place.nbytes else 0
+    if place.nbytes and (stored != place.nbytes or place.offset + place.nbytes > file_bytes):
+        raise DamagedCacheError(f"{path}: array {name!r} claims {place.nbytes} bytes, more than are stored")
+    return place
 
 
 def _first_line(error: BaseException) -> str:

@@ -6,18 +6,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
 from mmcl_cache.errors import DamagedCacheError
 from mmcl_cache.store.columns import Columns, Ragged, pack_column, status_array
-from mmcl_cache.store.files import file_sha256, read_json, write_json, written_in_place
-from mmcl_cache.store.hdf5 import ArrayFile, open_arrays, write_arrays
+from mmcl_cache.store.files import file_sha256, write_json, written_in_place
+from mmcl_cache.store.hdf5 import ArrayFile, Place, find_arrays, write_arrays
+from mmcl_cache.store.marker import Marker, marker_path, shard_path
 from mmcl_cache.store.schema import (
     FORMAT_VERSION,
     ID_COLUMN,
@@ -28,29 +31,12 @@ from mmcl_cache.store.schema import (
     Row,
     ids_digest,
 )
+from mmcl_cache.store.seals import SealBook, Stamp
 
+Check = Literal["always", "once", "never"]
+# Of a shard's content against its marker: always; unless the same file was hashed before and nothing has touched it
+# since; never, for what is only counted. Size, structure, ids and settings are compared in any case.
 OFFSETS = ".offsets"
-
-
-@dataclass(frozen=True)
-class Marker:
-    """What is known of a complete shard without opening it."""
-
-    fingerprint: str
-    rows: int
-    bytes: int
-    sha256: str
-    ids: str  # digest of the ordered sample ids
-    statuses: dict[str, int]
-    format_version: int = FORMAT_VERSION
-
-
-def shard_path(folder: Path, index: int) -> Path:
-    return folder / f"{index:05d}.h5"
-
-
-def marker_path(folder: Path, index: int) -> Path:
-    return folder / f"{index:05d}.json"
 
 
 def write_shard(
@@ -100,118 +86,98 @@ def write_shard(
     return marker
 
 
-def read_marker(folder: Path, index: int) -> Marker | None:
-    """The marker, or None where the shard is not complete.
+@contextmanager
+def open_shard(
+    folder: Path, index: int, marker: Marker, seals: SealBook, check: Check = "once"
+) -> Iterator[ArrayFile]:
+    """A shard's file, found to be what its marker says.
+
+    With "always", and with "once" unless it is sealed, the whole file is read, hashed and used from the same bytes.
 
     Raises:
-        DamagedCacheError: a marker that is not one.
-    """
-    path = marker_path(folder, index)
-    try:
-        value = read_json(path)
-    except FileNotFoundError:
-        return None
-    kinds = {"fingerprint": str, "rows": int, "bytes": int, "sha256": str, "ids": str, "statuses": dict}
-    for key, kind in kinds.items():
-        if type(value.get(key)) is not kind:
-            raise DamagedCacheError(
-                f"{path}: no usable {key!r}; remove this file and its shard, and build again"
-            )
-    if value.get("format_version") != FORMAT_VERSION:
-        raise DamagedCacheError(
-            f"{path}: format {value.get('format_version')}, this version reads {FORMAT_VERSION}"
-        )
-    if {k: type(v) for k, v in value["statuses"].items()} != dict.fromkeys(STATUSES, int):
-        raise DamagedCacheError(
-            f"{path}: no usable 'statuses'; remove this file and its shard, and build again"
-        )
-    if set(value) != {*kinds, "format_version"}:
-        raise DamagedCacheError(f"{path}: unknown keys; remove this file and its shard, and build again")
-    return Marker(**value)
-
-
-def check_size(folder: Path, index: int, marker: Marker) -> None:
-    """Raises:
-    DamagedCacheError: the shard's file is gone or of another size than its marker says.
+        DamagedCacheError: it is gone, of another size, of other content, or not what a cache holds.
     """
     path = shard_path(folder, index)
+    with _open_file(path) as handle:
+        stamp = Stamp.of(handle.fileno())
+        if stamp.size != marker.bytes:
+            raise DamagedCacheError(
+                f"{path}: {stamp.size} bytes, its marker says {marker.bytes}; "
+                "run `mmcl-cache repair`, then build again"
+            )
+        places = None if check == "always" else seals.find(index, stamp, marker)
+        if places is None and check != "never":
+            content = handle.read(stamp.size)
+            places = _find_hashed(path, content, marker)
+            seals.add(index, stamp, marker, places)
+            yield ArrayFile(path, content, places)
+            return
+        if places is None:
+            places, attributes = find_arrays(path)
+            _check_fingerprint(path, attributes, marker)
+        yield ArrayFile(path, handle.fileno(), places)
+        if Stamp.of(handle.fileno()) != stamp:
+            raise DamagedCacheError(f"{path}: changed while it was read; run the same command again")
+
+
+def _open_file(path: Path) -> BinaryIO:
     try:
-        size = path.stat().st_size
+        return open(path, "rb")
     except FileNotFoundError:
         raise DamagedCacheError(
             f"{path}: gone, though its marker is there; run `mmcl-cache repair`, then build again"
         ) from None
-    if size != marker.bytes:
-        raise DamagedCacheError(
-            f"{path}: {size} bytes, its marker says {marker.bytes}; run `mmcl-cache repair`, then build again"
-        )
 
 
-def check_hash(folder: Path, index: int, marker: Marker) -> None:
-    """Raises:
-    DamagedCacheError: the shard's content is not what was written.
-    """
-    path = shard_path(folder, index)
-    if file_sha256(path) != marker.sha256:
+def _find_hashed(path: Path, content: bytes, marker: Marker) -> dict[str, Place]:
+    """Where the arrays of a shard lie whose whole content is here, once that is what was written."""
+    if hashlib.sha256(content).hexdigest() != marker.sha256:
         raise DamagedCacheError(
             f"{path}: altered since it was written (sha256); run `mmcl-cache repair`, then build again"
         )
+    places, attributes = find_arrays(path, content)
+    _check_fingerprint(path, attributes, marker)
+    return places
 
 
-def read_shard(
-    folder: Path,
-    index: int,
-    marker: Marker,
-    columns: Sequence[Column],
-    sample_ids: np.ndarray,
-    verify: bool = True,
+def _check_fingerprint(path: Path, attributes: dict[str, Any], marker: Marker) -> None:
+    if attributes.get("fingerprint") != marker.fingerprint:
+        raise DamagedCacheError(f"{path}: made with other settings than its marker says; rebuild this shard")
+
+
+def read_columns(
+    file: ArrayFile, marker: Marker, columns: Sequence[Column], sample_ids: np.ndarray
 ) -> Columns:
-    """One shard as columns.
+    """An open shard as columns.
 
     Args:
         sample_ids: (rows,) str that the shard plan puts here.
-        verify: compare the content's sha256 too.
 
     Raises:
         DamagedCacheError: anything is not as its marker and its field say.
     """
-    check_size(folder, index, marker)
-    if verify:
-        check_hash(folder, index, marker)
-    with open_arrays(shard_path(folder, index)) as file:
-        if file.attributes.get("fingerprint") != marker.fingerprint:
-            raise DamagedCacheError(
-                f"{file.path}: made with other settings than its marker says; rebuild this shard"
-            )
-        rows = marker.rows
-        stored = np.char.decode(_read_bytes(file, ID_COLUMN, rows), "utf-8")
-        if len(stored) != len(sample_ids) or (stored != sample_ids).any():
-            raise DamagedCacheError(
-                f"{file.path}: its sample ids are not those of the shard plan; rebuild this shard"
-            )
-        status = np.char.decode(_read_bytes(file, STATUS_COLUMN, rows), "ascii")
-        unknown = set(np.unique(status).tolist()) - set(STATUSES)
-        if unknown:
-            raise DamagedCacheError(f"{file.path}: unknown status {sorted(unknown)[0]!r}; rebuild this shard")
-        reasons = _read_ragged(file, REASON_COLUMN, rows)
-        values = {c.name: _read_column(file, c, rows) for c in columns}
-    return Columns(sample_ids, status, reasons, values)
+    rows = marker.rows
+    stored = np.char.decode(_read_bytes(file, ID_COLUMN, rows), "utf-8")
+    if len(stored) != len(sample_ids) or (stored != sample_ids).any():
+        raise DamagedCacheError(
+            f"{file.path}: its sample ids are not those of the shard plan; rebuild this shard"
+        )
+    status = np.char.decode(_read_bytes(file, STATUS_COLUMN, rows), "ascii")
+    unknown = set(np.unique(status).tolist()) - set(STATUSES)
+    if unknown:
+        raise DamagedCacheError(f"{file.path}: unknown status {sorted(unknown)[0]!r}; rebuild this shard")
+    reasons = _read_ragged(file, REASON_COLUMN, rows)
+    return Columns(sample_ids, status, reasons, {c.name: _read_column(file, c, rows) for c in columns})
 
 
-def read_lengths(
-    folder: Path, index: int, marker: Marker, columns: Sequence[Column], verify: bool = True
-) -> dict[str, np.ndarray]:
+def read_lengths(file: ArrayFile, marker: Marker, columns: Sequence[Column]) -> dict[str, np.ndarray]:
     """(rows,) int64 lengths of every ragged column, the reasons included, without reading what they hold.
 
     Raises:
-        DamagedCacheError: anything is not as its marker says; with `verify` every byte is compared.
+        DamagedCacheError: anything is not as its marker says.
     """
-    check_size(folder, index, marker)
-    if verify:
-        check_hash(folder, index, marker)
     ragged = [c.name for c in (REASON_COLUMN, *columns) if c.is_ragged]
-    with open_arrays(shard_path(folder, index)) as file:
-        return {n: np.diff(file.read(n + OFFSETS, np.dtype("int64"), (marker.rows + 1,))) for n in ragged}
+    return {n: np.diff(file.read(n + OFFSETS, np.dtype("int64"), (marker.rows + 1,))) for n in ragged}
 
 
 def _read_bytes(file: ArrayFile, name: str, rows: int) -> np.ndarray:

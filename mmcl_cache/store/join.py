@@ -1,0 +1,117 @@
+"""Rows of many shards as one table: which row of which shard comes where, and getting it there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from mmcl_cache.store.columns import Columns, Ragged
+from mmcl_cache.store.schema import REASON_COLUMN, Column
+
+MOST_THREADS = 4  # that read shards; each holds one in memory
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is wanted of one shard: its rows `rows` (n,) stand at `places` (n,) of the joined table."""
+
+    shard: int
+    rows: np.ndarray
+    places: np.ndarray
+
+
+def divide(shards: Sequence[np.ndarray], wanted: np.ndarray) -> list[Part]:
+    """The parts that make up these samples, by shard.
+
+    Args:
+        shards: for each shard, its sorted sample ids; sorted over all shards too.
+        wanted: (N,) str, in any order.
+
+    Raises:
+        KeyError: with the first id that no shard has.
+    """
+    every = np.concatenate([*shards, np.zeros(0, dtype=str)])
+    at = np.searchsorted(every, wanted)
+    missing = np.flatnonzero(np.append(every, "")[at] != wanted)
+    if len(missing):
+        raise KeyError(str(wanted[missing[0]]))
+    sizes = np.asarray([len(ids) for ids in shards], dtype=np.int64)
+    ends = np.cumsum(sizes)
+    shard_of = np.searchsorted(ends, at, side="right")
+    order = np.argsort(shard_of, kind="stable")
+    numbers, begins = np.unique(shard_of[order], return_index=True)
+    groups = np.split(order, begins[1:]) if len(order) else []
+    return [
+        Part(k, at[places] - (ends[k] - sizes[k]), places)
+        for k, places in zip(numbers.tolist(), groups, strict=True)
+    ]
+
+
+class JoinedTable:
+    """Room for N rows; `fill` puts a shard's rows into it. Threads may fill different parts at once.
+
+    Args:
+        sample_ids: (N,) str.
+        columns: of the field, without the reasons.
+        lengths: (N,) int64 of every ragged column, the reasons included, by name.
+        spare: elements of zeros after the last row of every ragged column.
+    """
+
+    def __init__(
+        self, sample_ids: np.ndarray, columns: Sequence[Column], lengths: dict[str, np.ndarray], spare: int
+    ) -> None:
+        self._sample_ids = sample_ids
+        self._status = np.empty(len(sample_ids), dtype="U6")
+        self._reasons = _empty_ragged(REASON_COLUMN, lengths[REASON_COLUMN.name], 0)
+        self._values: dict[str, np.ndarray | Ragged] = {
+            c.name: _empty_ragged(c, lengths[c.name], spare)
+            if c.is_ragged
+            else np.empty((len(sample_ids), *c.shape), dtype=c.stored_dtype)
+            for c in columns
+        }
+
+    def fill(self, part: Part, found: Columns) -> None:
+        self._status[part.places] = found.status[part.rows]
+        _scatter_ragged(found.reasons, self._reasons, part)
+        for name, values in found.values.items():
+            into = self._values[name]
+            if isinstance(into, Ragged):
+                assert isinstance(values, Ragged)
+                _scatter_ragged(values, into, part)
+            else:
+                assert isinstance(values, np.ndarray)
+                into[part.places] = values[part.rows]
+
+    def columns(self) -> Columns:
+        return Columns(self._sample_ids, self._status, self._reasons, self._values)
+
+
+def map_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """`function` of every item, in order. Reading and hashing leave the interpreter to others meanwhile."""
+    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1), "shards") as pool:
+        yield from pool.map(function, items)
+
+
+def _empty_ragged(column: Column, lengths: np.ndarray, spare: int) -> Ragged:
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    total = int(offsets[-1])
+    flat = np.empty((total + spare, *column.shape), dtype=column.stored_dtype)
+    flat[total:] = 0
+    return Ragged(flat, offsets, column.dtype == "utf8")
+
+
+def _scatter_ragged(values: Ragged, into: Ragged, part: Part) -> None:
+    begins, ends = into.offsets[part.places], into.offsets[part.places + 1]
+    filled = ends > begins  # most reasons are empty
+    for row, begin, end in zip(
+        part.rows[filled].tolist(), begins[filled].tolist(), ends[filled].tolist(), strict=True
+    ):
+        into.flat[begin:end] = values.stored(row)
