@@ -150,7 +150,7 @@ def open_job(config: BuildConfig, dataset: Dataset, encoders: Mapping[str, Encod
     cache = _open_cache(config, dataset)
     fields: dict[str, Field] = {}
     for name in names:
-        fields[name] = _add_field(config, dataset, cache, name, fields, opened)
+        fields[name] = add_field(config, dataset, cache, name, fields, opened)
     return Job(config, dataset, cache, fields, opened)
 
 
@@ -188,7 +188,7 @@ def _open_cache(config: BuildConfig, dataset: Dataset) -> Cache:
         return create_cache(config.cache, description, table, config.shard_size)
 
 
-def _add_field(
+def add_field(
     config: BuildConfig,
     dataset: Dataset,
     cache: Cache,
@@ -196,14 +196,19 @@ def _add_field(
     fields: Mapping[str, Field],
     encoders: Mapping[str, Encoder],
 ) -> Field:
+    """The variant of a field that these settings make, new or continued.
+
+    Raises:
+        StaleCacheError: it is on disk with other settings; the message names those that differ.
+    """
     variant = config.variant(name)
     if name == "skeleton":
         return cache.add_field(name, variant, skeleton_settings(dataset), skeleton_columns(dataset))
     if name == "strip":
         settings = config.strip
-        return cache.add_field(
-            name, variant, strip_settings(dataset, settings, open_detector(config)), strip_columns(settings)
-        )
+        made = strip_settings(dataset, settings, open_detector(config))
+        info = {"model": config.detector} if config.detector is not None else None
+        return cache.add_field(name, variant, made, strip_columns(settings), info=info)
     encoder = encoders[name]
     made_with: dict[str, Any] = {**encoder.settings, "batch_size": config.batch_size}
     return cache.add_field(name, variant, made_with, encoder.columns, fields["strip"], encoder.info)

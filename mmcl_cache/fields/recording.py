@@ -9,7 +9,7 @@ from mmcl_cache.config import StripSettings
 from mmcl_cache.datasets import Dataset, Sample
 from mmcl_cache.errors import SampleError
 from mmcl_cache.fields.skeleton import make_skeleton_row
-from mmcl_cache.fields.stamp import SKELETON, VIDEO, take_stamps, write_stamps
+from mmcl_cache.fields.stamp import SKELETON, strip_sources, take_stamps, write_stamps
 from mmcl_cache.fields.strip import PeopleFinder, make_strip_row
 from mmcl_cache.skeletons.bodies import Bodies
 from mmcl_cache.store import Row
@@ -49,7 +49,7 @@ class Recorder:
 
     def __call__(self, sample: Sample) -> RecordedRows:
         # Stamped before anything is read: a file that is changed meanwhile will be seen to differ.
-        kinds = strip_sources(self.strip) if self.strip is not None else ()
+        kinds = strip_sources(self.strip.crop) if self.strip is not None else ()
         stamps = take_stamps(sample, {*kinds, *((SKELETON,) if self.wants_skeleton else ())})
         bodies, trouble = self._read_bodies(sample)
         skeleton = self._skeleton_row(sample, bodies, trouble) if self.wants_skeleton else None
@@ -98,11 +98,6 @@ class RecordedRows:
 
     skeleton: Row | None
     strip: Row | None
-
-
-def strip_sources(settings: StripSettings) -> tuple[str, ...]:
-    """The kinds of files that strips with these settings are made from."""
-    return (SKELETON, VIDEO) if settings.crop == "person" else (VIDEO,)
 
 
 def _tell(error: Exception) -> str:

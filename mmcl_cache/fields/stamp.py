@@ -24,6 +24,11 @@ EDGE = 64 << 10
 SKELETON, VIDEO = "skeleton", "video"
 
 
+def strip_sources(crop: str) -> tuple[str, ...]:
+    """The kinds of files that strips are made from, by how they are cropped."""
+    return (SKELETON, VIDEO) if crop == "person" else (VIDEO,)
+
+
 def write_stamps(stamps: Mapping[str, str], kinds: Iterable[str]) -> str:
     """The stamps of these kinds as a row keeps them; "" where there are none."""
     kept = {kind: stamps[kind] for kind in kinds if kind in stamps}
