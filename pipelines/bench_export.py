@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from mmcl_cache.store import LAYOUTS
 from mmcl_train.backbones import BACKBONES
 from mmcl_train.data.clips import ClipSettings
-from mmcl_train.deploy.export import convert, draw_joints
 from mmcl_train.deploy.onnx_file import compare, quantise
+from mmcl_train.deploy.onnx_graph import convert, draw_joints
 from mmcl_train.deploy.onnx_model import OnnxModel
 from mmcl_train.engine.assembly import create_model
 from mmcl_train.engine.checkpoint import pack

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from mmcl_train.deploy.clip import make_clip
-from mmcl_train.deploy.export import convert
+from mmcl_train.deploy.onnx_graph import convert
 from mmcl_train.deploy.onnx_model import OnnxModel
 from mmcl_train.deploy.prediction import Model, predict_bodies
 from mmcl_train.deploy.recording import clean_joints, read_recording

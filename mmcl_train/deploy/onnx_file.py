@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from mmcl_cache.store import UserError, open_cache
@@ -17,10 +18,12 @@ from mmcl_train.engine.model_file import read_model
 from mmcl_train.method.model import SkeletonModel
 from mmcl_train.scores.metrics import Accuracy, measure_accuracy
 
-from .export import BATCHES, TOLERANCE, compare_logits, convert, draw_joints, silence_logs
+from .onnx_graph import convert, draw_joints, silence_logs
 from .onnx_model import OnnxModel
 from .prediction import predict_cache
 
+TOLERANCE = 1e-4  # of the logits, against the largest of them where that is above 1
+BATCHES = (1, 3)
 INT8_OPERATORS = ["MatMul", "Gemm", "Conv"]
 
 
@@ -99,12 +102,17 @@ def quantise(source: Path, out: Path) -> None:
 
 @torch.no_grad()
 def compare(model: SkeletonModel, exported: OnnxModel) -> float:
-    """Largest difference of the logits over batches of several sizes, see `export.compare_logits`."""
+    """Largest difference of the logits over batches of several sizes, see `compare_logits`."""
     worst = 0.0
     for count in BATCHES:
         joints = draw_joints(model, count)
         worst = max(worst, compare_logits(model(joints).numpy(), exported.compute_logits(joints.numpy())))
     return worst
+
+
+def compare_logits(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
+    """Largest difference, relative to the largest logit where that is above 1."""
+    return float(np.abs(ours - theirs).max() / max(1.0, float(np.abs(ours).max())))
 
 
 def measure(model: OnnxModel, cache: Path, protocol: str) -> Accuracy:

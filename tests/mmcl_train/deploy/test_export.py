@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 
 from mmcl_train.backbones import BACKBONES
 from mmcl_train.cli import cli
+from mmcl_train.data.clips import ClipSettings
+from mmcl_train.engine.checkpoint import pack
 from tests.mmcl_train.deploy.small_run import describe, make_model, make_run
 from tests.mmcl_train.engine.learnable_cache import make_cache
 
@@ -18,8 +20,8 @@ pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
-from mmcl_train.deploy.export import TOLERANCE, convert
-from mmcl_train.deploy.onnx_file import compare, quantise
+from mmcl_train.deploy.onnx_file import TOLERANCE, compare, quantise
+from mmcl_train.deploy.onnx_graph import convert
 from mmcl_train.deploy.onnx_model import OnnxModel
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -139,3 +141,18 @@ def test_a_folder_with_other_files_is_left_alone(run: Path, tmp_path: Path) -> N
     assert result.exit_code == 2 and "letter.txt" in result.stderr
     result = call("export", tmp_path)
     assert result.exit_code == 2 and "model.json" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_file_says_nothing_of_the_machine_that_made_it(exported: Path) -> None:
+    content = exported.read_bytes()
+    for told in (str(ROOT), "stack_trace", "site-packages", sys.prefix):
+        assert told.encode() not in content, told
+
+
+@pytest.mark.slow
+def test_tables_of_shifts_are_computed_and_not_stored(tmp_path: Path) -> None:
+    about = describe(backbone="shiftgcn", width=1.0, clip=ClipSettings(length=64))
+    model = make_model(about)
+    (tmp_path / "model.onnx").write_bytes(convert(model, about))
+    assert compare(model, OnnxModel(tmp_path / "model.onnx", threads=1)) < TOLERANCE
+    assert (tmp_path / "model.onnx").stat().st_size < 1.25 * len(pack(model.state_dict()))
