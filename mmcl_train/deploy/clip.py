@@ -21,7 +21,7 @@ def make_clip(joints_TMVC: NDArray[np.float32], model: ModelInput) -> NDArray[np
     """Cleaned joints of one recording → what the model is shown.
 
     Args:
-        joints_TMVC: (T', M', V, C), any T' ≥ 1 and M' ≥ 1; bodies beyond the model's are left out.
+        joints_TMVC: (T', M', V, values of a joint), any T' ≥ 1 and M' ≥ 1; bodies beyond the model's are left out.
 
     Returns:
         (C, T, V, M) float32; absent bodies are 0.
@@ -30,13 +30,18 @@ def make_clip(joints_TMVC: NDArray[np.float32], model: ModelInput) -> NDArray[np
         UserError: joints of another count or with other channels, or an unknown stream.
     """
     clip_TMVC = cut_clip(joints_TMVC, model)
-    shown = apply_stream(clip_TMVC, model.stream, model.layout)
+    shown = (
+        stack_streams(clip_TMVC, model.layout)
+        if model.is_stacked
+        else apply_stream(clip_TMVC, model.stream, model.layout)
+    )
     return np.ascontiguousarray(shown.transpose(3, 0, 2, 1))
 
 
 def cut_clip(joints_TMVC: NDArray[np.float32], model: ModelInput) -> NDArray[np.float32]:
     """(T', M', V, C) → (T, M, V, C): the transform that the model was trained for, as at test time."""
-    channels, length, num_joints, num_bodies = model.shape
+    _, length, num_joints, num_bodies = model.shape
+    channels = model.joint_channels
     if joints_TMVC.shape[2:] != (num_joints, channels):
         raise UserError(
             f"joints of shape {joints_TMVC.shape[2:]} (joints, values); the model takes {num_joints} joints of "
@@ -87,6 +92,15 @@ def apply_stream(clip_TMVC: NDArray[np.float32], stream: str, layout: Layout) ->
         moved[:-1] = clip_TMVC[1:] - clip_TMVC[:-1]
         return moved
     return clip_TMVC
+
+
+def stack_streams(clip_TMVC: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
+    """Joint, bone, joint motion and bone motion as channels: (T, M, V, C) → (T, M, V, 4·C).
+
+    Bones are of the layout's tree. Source: PSUMNet (ECCVW 2022), its four streams at once.
+    """
+    streams = ("joint", "bone", "joint_motion", "bone_motion")
+    return np.concatenate([apply_stream(clip_TMVC, stream, layout) for stream in streams], axis=-1)
 
 
 def take_ancestors(clip_TMVC: NDArray[np.float32], layout: Layout, hops: int) -> NDArray[np.float32]:

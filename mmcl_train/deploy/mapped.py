@@ -73,7 +73,7 @@ def write_mapped_cache(
     mapped = create_cache(path, description, cache.samples, cache.shard_size)
     source = cache.field("skeleton", variant)
     columns = (
-        Column("joints", "float32", (model.layout.num_joints, model.channels), True, "m"),
+        Column("joints", "float32", (model.layout.num_joints, model.joint_channels), True, "m"),
         Column("frames", "int32"),
         Column("bodies", "int32"),
     )

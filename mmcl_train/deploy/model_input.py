@@ -20,6 +20,7 @@ _USUAL: Mapping[str, Mapping[str, Any]] = {
     "utd-mhad20": {"format": "utd-mhad-mat", "origin": 1},
     "kinect20": {"format": "sysu-mat", "origin": 1},
 }
+STACKED = 4  # joint, bone, joint motion, bone motion: PSUMNet's input where they come as channels
 _FLAT = ("coco17", "openpose18")  # layouts of pose estimators that work in the image
 
 
@@ -31,7 +32,7 @@ class ModelInput:
         backbone, dataset: names, for people.
         classes: by label.
         layout: of the joints.
-        num_bodies, channels: M and C of a clip.
+        num_bodies, channels: M and C of a clip; 8 or 12 channels are four streams stacked, see `clip.stack_streams`.
         stream: what of the joints the model is shown.
         transform, length, test_crop: of the clip, see `clip.cut_clip`.
         skeleton: settings of the skeleton field it was trained from; "format" says how recordings are cleaned.
@@ -53,6 +54,16 @@ class ModelInput:
     def shape(self) -> tuple[int, int, int, int]:
         """(C, T, V, M) of one clip."""
         return self.channels, self.length, self.layout.num_joints, self.num_bodies
+
+    @property
+    def is_stacked(self) -> bool:
+        """Four streams of 2 or 3 values a joint as channels."""
+        return self.channels in (2 * STACKED, 3 * STACKED)
+
+    @property
+    def joint_channels(self) -> int:
+        """Values of a joint as recorded."""
+        return self.channels // STACKED if self.is_stacked else self.channels
 
     @property
     def dimensions(self) -> int:
@@ -86,6 +97,10 @@ def parse_input(value: Mapping[str, Any], where: str) -> ModelInput:
         )
     except (KeyError, TypeError, ValueError, AttributeError, CacheError) as error:
         raise UserError(f"{where}: not a model description ({error})") from None
+    if found.is_stacked and found.stream != "joint":
+        raise UserError(
+            f"{where}: {found.channels} channels are four streams; with stream {found.stream!r} they cannot be"
+        )
     if found.transform not in CLIPS:
         raise UserError(f"{where}: unknown clip transform {found.transform!r}; known: {', '.join(CLIPS)}")
     return found

@@ -155,10 +155,10 @@ def predict_joints(
 def check_cache(cache: Cache, model: ModelInput) -> None:
     """UserError where a cache's joints are not the model's."""
     description = cache.description
-    if description.layout != model.layout or description.channels != model.channels:
+    if description.layout != model.layout or description.channels != model.joint_channels:
         raise UserError(
             f"{cache.path}: {description.layout.name} skeletons of {description.channels} values a joint, the model "
-            f"takes {model.layout.name} of {model.channels}; `mmcl-train transfer` maps layouts"
+            f"takes {model.layout.name} of {model.joint_channels}; `mmcl-train transfer` maps layouts"
         )
 
 

@@ -24,7 +24,7 @@ def batch_clip(joints: np.ndarray, model: ModelInput) -> np.ndarray:
     frames, bodies = joints.shape[:2]
     flat = torch.cat((torch.from_numpy(joints).flatten(0, 1), torch.zeros(1, *joints.shape[2:])))
     settings = ClipSettings(transform=model.transform, length=model.length, test_crop=model.test_crop)
-    transform = create_transform(settings, model.num_bodies, model.channels, frames, "cpu")
+    transform = create_transform(settings, model.num_bodies, model.joint_channels, frames, "cpu")
     one = Recordings(flat, torch.tensor([0]), torch.tensor([frames]), torch.tensor([bodies]))
     made_NCTMV = transform(one, None)
     return apply_stream(made_NCTMV.transpose(3, 4), model.stream, model.layout)[0].numpy()
