@@ -11,7 +11,7 @@ from mmcl_cache.store.cache import Cache
 from mmcl_cache.store.field import Field
 from mmcl_cache.store.files import sync_folder
 from mmcl_cache.store.lock import hold_lock
-from mmcl_cache.store.marker import marker_path, shard_path
+from mmcl_cache.store.marker import marker_path, replacement_path, shard_path
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,7 @@ def repair(cache: Cache) -> tuple[int, list[str]]:
             folder = damage.field.folder
             marker_path(folder, damage.shard).unlink(missing_ok=True)
             sync_folder(folder)
-            shard_path(folder, damage.shard).unlink(missing_ok=True)
+            for path in (shard_path(folder, damage.shard), replacement_path(folder, damage.shard)):
+                path.unlink(missing_ok=True)
             removed += 1
     return removed, left

@@ -13,7 +13,8 @@ from mmcl_cache.errors import DamagedCacheError, MissingFieldError
 from mmcl_cache.store.columns import Columns
 from mmcl_cache.store.fingerprint import fingerprint
 from mmcl_cache.store.join import JoinedTable, Part, divide, map_threads
-from mmcl_cache.store.marker import Marker, read_marker
+from mmcl_cache.store.marker import Marker, read_marker, replacement_path
+from mmcl_cache.store.replacement import finish_replacement, replace_shard
 from mmcl_cache.store.schema import FORMAT_VERSION, REASON_COLUMN, Column, Row
 from mmcl_cache.store.seals import SealBook
 from mmcl_cache.store.shard import Check, open_shard, read_columns, read_lengths, write_shard
@@ -109,10 +110,34 @@ class Field:
         Raises:
             ValueError: other ids, or rows that do not fit the columns.
         """
-        ids = [row.sample_id for row in rows]
-        if ids != self._shards[index].tolist():
-            raise ValueError(f"{self.name}: the rows of shard {index} are not those of the plan")
+        self._check_ids(index, rows)
         return write_shard(self.folder, index, self.fingerprint, self.columns, rows)
+
+    def replace_shard(self, index: int, rows: Sequence[Row]) -> Marker:
+        """Put these rows in the place of complete shard `index`; killed at any moment, one of the two is there, whole.
+
+        Raises:
+            ValueError: as `write_shard`.
+            MissingFieldError: the shard is not built yet.
+        """
+        self._complete(index)
+        self._check_ids(index, rows)
+        return replace_shard(self.folder, index, self.fingerprint, self.columns, rows)
+
+    def finish_replacements(self) -> None:
+        """Finish what a killed `replace_shard` began; only for who holds the cache's lock."""
+        for k in range(self.num_shards):
+            if not replacement_path(self.folder, k).exists():
+                continue
+            marker = self.marker(k)
+            if marker is not None and marker.replacement:
+                finish_replacement(self.folder, k, marker)
+            else:
+                replacement_path(self.folder, k).unlink()
+
+    def _check_ids(self, index: int, rows: Sequence[Row]) -> None:
+        if [row.sample_id for row in rows] != self._shards[index].tolist():
+            raise ValueError(f"{self.name}: the rows of shard {index} are not those of the plan")
 
     def read_shard(self, index: int, columns: Iterable[str] | None = None, check: Check = "once") -> Columns:
         """One shard, all its rows.

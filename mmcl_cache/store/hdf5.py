@@ -112,6 +112,9 @@ class ArrayFile:
         self._source = source
         self._places = places
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
+
     def read(
         self, name: str, dtype: np.dtype[Any] | None = None, shape: tuple[int | None, ...] = ()
     ) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 00007.h5    sample_id, status, reason, and the field's columns; every file can be read on its own
 00007.json  the marker, written last: rows, bytes, sha256, fingerprint, how many rows of each status
+00007.new.h5  what a replaced shard is read from until its replacement is finished; see `replacement`
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -18,13 +18,14 @@ import numpy as np
 
 from mmcl_cache.errors import DamagedCacheError
 from mmcl_cache.store.columns import Columns, Ragged, pack_column, status_array
-from mmcl_cache.store.files import file_sha256, write_json, written_in_place
+from mmcl_cache.store.files import file_sha256, written_in_place
 from mmcl_cache.store.hdf5 import ArrayFile, Place, find_arrays, write_arrays
-from mmcl_cache.store.marker import Marker, marker_path, shard_path
+from mmcl_cache.store.marker import Marker, data_path, shard_path, write_marker
 from mmcl_cache.store.schema import (
     FORMAT_VERSION,
     ID_COLUMN,
     REASON_COLUMN,
+    SOURCE_COLUMN,
     STATUS_COLUMN,
     STATUSES,
     Column,
@@ -48,6 +49,19 @@ def write_shard(
         ValueError: a row does not fit the columns.
         OSError: the disk refused; nothing of this shard is left.
     """
+    marker = write_data(shard_path(folder, index), index, fingerprint, columns, rows)
+    write_marker(folder, index, marker)
+    return marker
+
+
+def write_data(
+    path: Path, index: int, fingerprint: str, columns: Sequence[Column], rows: Sequence[Row]
+) -> Marker:
+    """Write the file of a shard; returns the marker that would make it count.
+
+    Raises:
+        ValueError, OSError: as `write_shard`.
+    """
     for row in rows:
         if row.status not in STATUSES:
             raise ValueError(f"sample {row.sample_id}: no status {row.status!r}")
@@ -59,6 +73,8 @@ def write_shard(
         STATUS_COLUMN: status_array([row.status for row in rows]),
     }
     values: dict[Column, list[Any | None]] = {REASON_COLUMN: [row.reason for row in rows]}
+    if any(row.source for row in rows):
+        values[SOURCE_COLUMN] = [row.source for row in rows]
     values |= {c: [row.values[c.name] if row.status == "ok" else None for row in rows] for c in columns}
     for column, cells in values.items():
         packed = pack_column(column, cells)
@@ -67,14 +83,13 @@ def write_shard(
             arrays[column.name + OFFSETS] = packed.offsets
         else:
             arrays[column.name] = packed
-    path = shard_path(folder, index)
     with written_in_place(path) as temporary:
         write_arrays(
             temporary, arrays, {"format_version": FORMAT_VERSION, "fingerprint": fingerprint, "shard": index}
         )
         sha256, size = file_sha256(temporary), temporary.stat().st_size
     statuses = Counter(row.status for row in rows)
-    marker = Marker(
+    return Marker(
         fingerprint,
         len(rows),
         size,
@@ -82,8 +97,6 @@ def write_shard(
         ids_digest(sample_ids),
         {s: statuses.get(s, 0) for s in STATUSES},
     )
-    write_json(marker_path(folder, index), asdict(marker))
-    return marker
 
 
 @contextmanager
@@ -97,7 +110,7 @@ def open_shard(
     Raises:
         DamagedCacheError: it is gone, of another size, of other content, or not what a cache holds.
     """
-    path = shard_path(folder, index)
+    path = data_path(folder, index, marker)
     with _open_file(path) as handle:
         stamp = Stamp.of(handle.fileno())
         if stamp.size != marker.bytes:
@@ -167,7 +180,10 @@ def read_columns(
     if unknown:
         raise DamagedCacheError(f"{file.path}: unknown status {sorted(unknown)[0]!r}; rebuild this shard")
     reasons = _read_ragged(file, REASON_COLUMN, rows)
-    return Columns(sample_ids, status, reasons, {c.name: _read_column(file, c, rows) for c in columns})
+    sources = _read_ragged(file, SOURCE_COLUMN, rows) if SOURCE_COLUMN.name in file else None
+    return Columns(
+        sample_ids, status, reasons, {c.name: _read_column(file, c, rows) for c in columns}, sources
+    )
 
 
 def read_lengths(file: ArrayFile, marker: Marker, columns: Sequence[Column]) -> dict[str, np.ndarray]:

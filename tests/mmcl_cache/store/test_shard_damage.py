@@ -22,7 +22,7 @@ def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("step", ["os.fsync", "os.replace", "mmcl_cache.store.shard.write_json"])
+@pytest.mark.parametrize("step", ["os.fsync", "os.replace", "mmcl_cache.store.shard.write_marker"])
 def test_crash_before_the_marker_leaves_no_shard(
     make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
