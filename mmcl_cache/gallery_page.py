@@ -39,7 +39,7 @@ def render_page(gallery: Gallery) -> str:
         style=style,
         script=script,
         script_hash=digest,
-        answers="".join(_question(q, t) for q, t in zip(gallery.questions, gallery.tables, strict=True))
+        answers="".join(render_question(q, t) for q, t in zip(gallery.questions, gallery.tables, strict=True))
         or '<p class="none">No text in this cache: nothing was asked yet.</p>',
         missing=_missing(gallery),
         invalid=_invalid(gallery),
@@ -71,13 +71,16 @@ def _selection(gallery: Gallery) -> str:
     return f'<p class="meta">selected by {escape(told)}</p>' if told else ""
 
 
-def _question(question: Question, table: AnswerTable | None) -> str:
+def render_question(question: Question, table: AnswerTable | None) -> str:
+    """What one question separates: bits, and the share of each answer in each class as bars."""
     head = (
         f"<h3>{escape(question.text)}</h3>"
         f'<p class="meta">text/{escape(question.variant)}, question {question.number + 1}</p>'
     )
     if table is None:
         return f'<section class="question">{head}<p class="none">No answer among the selected.</p></section>'
+    if len(table.answers) == 1:
+        return f'<section class="question">{head}{_one_answer(table)}</section>'
     excess = table.information - table.by_chance
     share = 100 * table.information / table.class_entropy if table.class_entropy else 0.0
     verdict = (
@@ -106,6 +109,15 @@ def _question(question: Question, table: AnswerTable | None) -> str:
         f'<thead><tr><th scope="col">class</th><th scope="col" class="bar">share of each answer</th>'
         f'<th scope="col">{first}</th><th scope="col">bits</th><th scope="col">n</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div></section>"
+    )
+
+
+def _one_answer(table: AnswerTable) -> str:
+    """Instead of a plot of bars that are all full."""
+    answer = escape(table.answers[0] or "(empty)")
+    return (
+        f'<p class="figures"><b>{answer}</b> is the answer for all {table.count} samples: it separates no classes. '
+        "The model's hidden states may still differ: see their norms below.</p>"
     )
 
 

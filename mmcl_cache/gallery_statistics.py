@@ -119,7 +119,7 @@ def mutual_information(table: np.ndarray) -> float:
 
 def _entropy(counts: np.ndarray) -> float:
     shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log2(shares)).sum())
+    return abs(float((shares * np.log2(shares)).sum()))
 
 
 def _joint(labels: np.ndarray, columns: np.ndarray, num_classes: int, num_columns: int) -> np.ndarray:

@@ -15,8 +15,8 @@ from mmcl_cache.cli import main
 from mmcl_cache.errors import UserError
 from mmcl_cache.gallery import GallerySettings, make_gallery, write_gallery
 from mmcl_cache.gallery_figures import ABSENT, View, choose_view, make_thumbnail, pack_poses
-from mmcl_cache.gallery_page import embed_json
-from mmcl_cache.gallery_rows import spread_over_classes
+from mmcl_cache.gallery_page import embed_json, render_question
+from mmcl_cache.gallery_rows import Question, spread_over_classes
 from mmcl_cache.gallery_statistics import OTHER, mutual_information, tabulate_answers
 from mmcl_cache.store import LAYOUTS, Cache
 from tests.mmcl_cache.gallery import pictured_cache as made
@@ -180,6 +180,14 @@ def test_answer_table_sorts_classes_by_the_first_choice_and_folds_rare_answers()
     assert [row.name for row in table.classes] == ["b", "a", "c"]
     assert all(sum(row.shares) == pytest.approx(1) for row in table.classes)
     assert table.information == pytest.approx(table.class_entropy) and table.by_chance < table.information
+
+
+def test_one_answer_for_all_is_said_in_words_and_has_no_bits() -> None:
+    table = tabulate_answers(["no"] * 6, np.repeat(np.arange(3), 2), ("a", "b", "c"), ("yes", "no"))
+    assert table is not None and f"{table.entropy:.2f}" == f"{table.information:.2f}" == "0.00"
+    markup = render_question(Question("default", 0, "<held?>", ("yes", "no")), table)
+    assert "<b>no</b> is the answer for all 6 samples" in markup and "<table" not in markup
+    assert "&lt;held?&gt;" in markup
 
 
 def test_skeletons_stand_upright_whatever_their_axes() -> None:
