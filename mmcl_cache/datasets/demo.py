@@ -21,6 +21,7 @@ from mmcl_cache.demo.actions import CLASSES, TWO_PERSON
 from mmcl_cache.demo.clips import TEST_SUBJECTS, ClipId, plan_clips
 from mmcl_cache.demo.generate import SKELETONS, VIDEOS, generate_demo, read_settings
 from mmcl_cache.errors import SourceError
+from mmcl_cache.progress import StageProgress
 from mmcl_cache.skeletons import denoise
 from mmcl_cache.skeletons.ntu import read_ntu_skeleton
 from mmcl_cache.store import LAYOUTS
@@ -38,7 +39,8 @@ def scan_demo(source: Path, options: ScanOptions) -> Dataset:
     video = choose_video("demo", options.video, ("auto", "color", "none"))
     settings = read_settings(source)
     if settings is None:
-        generate_demo(source, workers=os.cpu_count() or 1)
+        with StageProgress("generate", "clips") as say:
+            generate_demo(source, workers=os.cpu_count() or 1, progress=say)
         settings = read_settings(source) or {}
     if settings.get("classes") != list(CLASSES) or not isinstance(settings.get("clips"), int):
         raise SourceError(

@@ -8,10 +8,10 @@ rebuilt from the id grammar, and refused where the counts or the labels do not c
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,14 @@ from mmcl_cache.datasets import ntu_ids
 from mmcl_cache.datasets.dataset import TEST, TRAIN
 from mmcl_cache.datasets.import_clips import ImportedClips
 from mmcl_cache.errors import SampleError, SourceError
-from mmcl_cache.skeletons import npy
 from mmcl_cache.skeletons.bodies import check_joints
+from mmcl_cache.store import npy
+from mmcl_cache.store.regular import open_regular
 
 FRAMES, BODIES, JOINTS, AXES = 300, 2, 25, 3
 WIDTH = BODIES * JOINTS * AXES
-_LARGEST = 1 << 40
+# Clips padded with zeros compress well, but not like nothing but zeros.
+_LARGEST_RATIO = 200
 _GROUP: dict[str, Callable[[ntu_ids.NtuId], int]] = {
     "xsub": lambda i: i.subject,
     "xview": lambda i: i.camera,
@@ -179,17 +181,18 @@ def _write_header(stream: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> 
 def _open(path: Path) -> dict[str, NDArray[Any]]:
     wanted = [f"{letter}_{split}" for letter in "xy" for split in (TRAIN, TEST)]
     try:
-        with zipfile.ZipFile(path) as archive:
+        with npy.open_archive(path) as archive:
             there = archive.namelist()
             missing = [name for name in wanted if f"{name}.npy" not in there]
             if missing:
                 raise SourceError(
                     f"{path}: no CTR-GCN file: lacks {', '.join(missing)}; it holds {', '.join(there[:6])}"
                 )
-            arrays = {name: _map(path, archive, f"{name}.npy") for name in wanted}
+            # Labels first: they are small, and tell whether the rest is worth its memory.
+            arrays = {name: _map(path, archive, f"{name}.npy") for name in sorted(wanted, reverse=True)}
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, *npy.DAMAGE) as error:
+    except npy.ARCHIVE_DAMAGE as error:
         raise SourceError(f"{path}: not a readable .npz file ({error}); get the file again") from None
     for split in (TRAIN, TEST):
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
@@ -205,14 +208,19 @@ def _open(path: Path) -> dict[str, NDArray[Any]]:
 def _map(path: Path, archive: zipfile.ZipFile, member: str) -> NDArray[Any]:
     """An array of the archive, mapped where it is stored as it is, else decompressed into memory."""
     info = archive.getinfo(member)
-    with archive.open(info) as stream:
+    with npy.open_member(archive, member) as stream:
         if info.compress_type != zipfile.ZIP_STORED:
-            return npy.read_array(stream, _LARGEST)
+            size = path.stat().st_size
+            if info.compress_size > size or info.file_size > _LARGEST_RATIO * info.compress_size + (1 << 20):
+                raise EOFError(
+                    f"{member} says it is {info.file_size:,} bytes, far more than the file can hold"
+                )
+            return npy.read_array(stream, info.file_size)
         shape, fortran, dtype = npy.read_header(stream)
         header = stream.tell()
-    if header + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize > info.file_size:
+    if header + math.prod(shape) * dtype.itemsize > info.file_size:
         raise EOFError(f"{member} is cut short")
-    with path.open("rb") as raw:
+    with open_regular(path) as raw:
         raw.seek(info.header_offset)
         # A zip's local header: 30 bytes, the last four of which are the lengths of the name and of the extra field.
         name, extra = struct.unpack("<HH", raw.read(30)[26:30])

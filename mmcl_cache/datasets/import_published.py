@@ -12,9 +12,13 @@ from PIL import Image, UnidentifiedImageError
 
 from mmcl_cache.datasets.tree import add_file, check_source, nothing_found, walk
 from mmcl_cache.errors import SampleError
-from mmcl_cache.skeletons import npy
+from mmcl_cache.store import npy
+from mmcl_cache.store.regular import open_regular, read_regular
 
-LARGEST_PIXELS = 1 << 26
+LARGEST_PIXELS = 1 << 24
+LARGEST_TEXT = 1 << 19
+MOST_TOKENS = 4096
+LARGEST_STRIP = 1 << 26
 
 
 def find_published(folder: Path, suffix: str) -> dict[str, Path]:
@@ -45,8 +49,8 @@ def read_published_text(path: Path) -> NDArray[Any]:
         SampleError: no such file, damaged, no numbers, or another shape.
     """
     try:
-        with path.open("rb") as stream:
-            array = npy.read_array(stream)
+        with open_regular(path) as stream:
+            array = npy.read_array(stream, LARGEST_TEXT)
     except OSError as error:
         raise SampleError(f"{path}: cannot be read: {error.strerror}") from None
     except npy.DAMAGE as error:
@@ -57,11 +61,13 @@ def read_published_text(path: Path) -> NDArray[Any]:
         array = array[0]
     if array.ndim != 1 or array.size == 0:
         raise SampleError(f"{path}: of shape {array.shape}, expected one row of numbers")
-    if not np.isfinite(array).all():
+    if not (np.abs(array.astype(np.float64)) <= np.finfo(np.float32).max).all():
         raise SampleError(f"{path}: holds values that are not finite")
-    if (array == np.rint(array)).all() and np.abs(array.astype(np.float64)).max() < 2**31:
-        return array.astype(np.int32)
-    return array.astype(np.float32)
+    if (array != np.rint(array)).any() or np.abs(array.astype(np.float64)).max() >= 2**31:
+        return array.astype(np.float32)
+    if array.size > MOST_TOKENS:
+        raise SampleError(f"{path}: {array.size} tokens; no answer is so long")
+    return array.astype(np.int32)
 
 
 def read_published_strip(path: Path) -> tuple[bytes, tuple[int, int]]:
@@ -71,7 +77,7 @@ def read_published_strip(path: Path) -> tuple[bytes, tuple[int, int]]:
         SampleError: no such file, no JPEG, cut short, or far too large.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path, LARGEST_STRIP)
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
             if image.width * image.height > LARGEST_PIXELS:
                 raise SampleError(f"{path}: {image.width}×{image.height} pixels; no strip is so large")

@@ -20,9 +20,10 @@ from mmcl_cache.datasets.dataset import TEST, TRAIN
 from mmcl_cache.datasets.import_clips import ImportedClips, check_ids
 from mmcl_cache.errors import SampleError, SourceError
 from mmcl_cache.skeletons.bodies import FARTHEST_METRES, LARGEST_PIXEL, check_joints
-from mmcl_cache.skeletons.plain_pickle import read_plain_pickle
+from mmcl_cache.store.plain_pickle import read_plain_pickle
 
 _MOST_CLASSES = 100_000
+_MOST_BODIES = 100
 _ENDS = {"_train": TRAIN, "_val": TEST, "_test": TEST}
 
 
@@ -63,9 +64,11 @@ def read_pyskl_pkl(path: Path) -> ImportedClips:
 
     labels = np.array([annotation["label"] for annotation in annotations], dtype=np.int32)
     shapes = [a["keypoint"].shape for a in annotations if isinstance(a["keypoint"], np.ndarray)]
-    whole = [shape for shape in shapes if len(shape) == 4]
+    whole = [shape for shape in shapes if len(shape) == 4 and 0 < shape[0] <= _MOST_BODIES]
     if not whole:
-        raise SourceError(f"{path}: no keypoint is an array (bodies, frames, joints, 2 or 3)")
+        raise SourceError(
+            f"{path}: no keypoint is an array (bodies, frames, joints, 2 or 3) of at most {_MOST_BODIES} bodies"
+        )
 
     def read(place: int) -> NDArray[np.float32]:
         clip = read_annotation(annotations[place], Path(f"{path} ({sample_ids[place]})"))
@@ -96,16 +99,18 @@ def read_annotation(annotation: Mapping[str, Any], path: Path) -> NDArray[np.flo
         SampleError: other shapes, nobody, or absurd values.
     """
     keypoint = annotation["keypoint"]
-    if not isinstance(keypoint, np.ndarray) or keypoint.ndim != 4 or keypoint.shape[3] not in (2, 3):
+    if not _is_numeric(keypoint) or keypoint.ndim != 4 or keypoint.shape[3] not in (2, 3):
         shape = getattr(keypoint, "shape", type(keypoint).__name__)
-        raise SampleError(f"{path}: keypoint is {shape}, expected (bodies, frames, joints, 2 or 3)")
+        raise SampleError(f"{path}: keypoint is {shape}, expected numbers (bodies, frames, joints, 2 or 3)")
+    if keypoint.shape[0] > _MOST_BODIES:
+        raise SampleError(f"{path}: {keypoint.shape[0]} bodies; no recording has so many")
     flat = keypoint.shape[3] == 2
     joints = np.moveaxis(keypoint.astype(np.float32), 0, 1)
     if flat:
         score = annotation.get("keypoint_score")
         if score is None:
             score = np.ones(keypoint.shape[:3], np.float32)
-        if not isinstance(score, np.ndarray) or score.shape != keypoint.shape[:3]:
+        if not _is_numeric(score) or score.shape != keypoint.shape[:3]:
             raise SampleError(f"{path}: keypoint_score does not belong to keypoint {keypoint.shape}")
         joints = np.concatenate((joints, np.moveaxis(score, 0, 1)[..., None].astype(np.float32)), axis=-1)
     check_joints(joints, path, LARGEST_PIXEL if flat else FARTHEST_METRES)
@@ -114,6 +119,10 @@ def read_annotation(annotation: Mapping[str, Any], path: Path) -> NDArray[np.flo
         raise SampleError(f"{path}: nobody in any of its {len(joints)} frames; leave the sample out")
     # An empty slot before a filled one stays: which slot a person is in means something.
     return np.ascontiguousarray(joints[:, : int(np.flatnonzero(present)[-1]) + 1])
+
+
+def _is_numeric(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
 
 
 def make_annotation(
@@ -167,12 +176,15 @@ def _read_splits(value: Any, sample_ids: set[str], path: Path) -> dict[str, dict
         raise SourceError(f"{path}: split must be a dictionary of id lists")
     splits: dict[str, dict[str, str]] = {}
     for name, members in value.items():
-        protocol, split = _split_name(str(name))
+        if not isinstance(name, str):
+            raise SourceError(f"{path}: the name of a split is no text")
+        protocol, split = _split_name(name)
         if split is None:
             raise SourceError(f"{path}: split {name!r}: its name must end in train, val or test")
-        if not isinstance(members, Sequence | np.ndarray) or isinstance(members, str):
+        listed = members.tolist() if isinstance(members, np.ndarray) else members
+        if not isinstance(listed, list | tuple) or not all(isinstance(member, str) for member in listed):
             raise SourceError(f"{path}: split {name!r} must be a list of ids")
-        ids = [str(member) for member in members]
+        ids = list(listed)
         unknown = [member for member in ids if member not in sample_ids]
         if unknown:
             raise SourceError(

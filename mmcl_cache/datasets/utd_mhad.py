@@ -68,6 +68,7 @@ ORIGIN = 1
 """Joint index that is put into the origin in frame 0 (shoulder centre), as the published transfer experiments do."""
 FOCAL, CENTRE_X, CENTRE_Y = 285.6, 160.0, 120.0
 """Kinect v1's depth camera at 320×240, pixels: checked by eye on the real depth videos."""
+LARGEST_DEPTH = 1 << 27
 NEAR, FAR = 1000.0, 4000.0
 """Depths in mm that become grey 255 and 20."""
 _SHADES = (255.0, 20.0)
@@ -154,14 +155,18 @@ def read_depth_mat(path: Path) -> tuple[NDArray[np.uint8], float]:
     Raises:
         SampleError: no such file, damaged, or not (240, 320, T).
     """
-    depth = read_mat(path, "d_depth")
+    depth = read_mat(path, "d_depth", LARGEST_DEPTH)
     if depth.ndim == 2:
         depth = depth[..., None]
     if depth.ndim != 3 or depth.shape[:2] != (240, 320) or depth.shape[2] == 0:
         raise SampleError(f"{path}: d_depth of shape {depth.shape}, expected (240, 320, frames)")
-    millimetres = np.moveaxis(depth.astype(np.float32), 2, 0)
-    grey = np.interp(millimetres, (NEAR, FAR), _SHADES)
-    return np.where(millimetres > 0, np.rint(grey), 0).astype(np.uint8), FPS
+    shades = np.empty((depth.shape[2], *depth.shape[:2]), dtype=np.uint8)
+    # One image at a time: all of them as float64 would take many times what the file has.
+    for t, shade in enumerate(shades):
+        millimetres = depth[..., t].astype(np.float32)
+        grey = np.interp(millimetres, (NEAR, FAR), _SHADES)
+        shade[:] = np.where(millimetres > 0, np.rint(grey), 0)
+    return shades, FPS
 
 
 def _image_settings(video: str) -> dict[str, object]:

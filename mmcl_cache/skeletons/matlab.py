@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,12 @@ from scipy.io.matlab import MatReadError
 
 from mmcl_cache.errors import SampleError
 from mmcl_cache.skeletons.bodies import Bodies, single_body
+from mmcl_cache.skeletons.mat_elements import is_version_5, pick_matrix
+from mmcl_cache.store.regular import read_regular
 
 FPS = 30.0
 NUM_JOINTS = 20
+LARGEST_SKELETON = 1 << 24
 # scipy does not say what it raises on a damaged file; these are what cut and overwritten files gave.
 _DAMAGE = (
     zlib.error,
@@ -28,17 +33,24 @@ _DAMAGE = (
     NotImplementedError,
     ArithmeticError,
     MemoryError,
+    RecursionError,
+    struct.error,
 )
 
 
-def read_mat(path: Path, variable: str) -> NDArray[Any]:
+def read_mat(path: Path, variable: str, largest: int = LARGEST_SKELETON) -> NDArray[Any]:
     """One numeric array of a MATLAB file; other variables are not decoded.
+
+    Args:
+        largest: bytes that the file may have, and the array when it is decompressed.
 
     Raises:
         SampleError: no such file, damaged, no such variable, or one that is no array of real numbers.
     """
     try:
-        found = loadmat(str(path), appendmat=False, variable_names=[variable])
+        data = read_regular(path, largest)
+        picked = pick_matrix(data, variable, largest) if is_version_5(data) else data
+        found = loadmat(io.BytesIO(picked), variable_names=[variable]) if picked else {}
     except OSError as error:
         raise SampleError(f"{path}: cannot be read ({error.strerror or error}); get the file again") from None
     except _DAMAGE as error:

@@ -7,7 +7,6 @@ In an `.npz` the poses are the array named keypoint, skeleton, joints or poses, 
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +14,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmcl_cache.errors import SampleError
-from mmcl_cache.skeletons import npy
 from mmcl_cache.skeletons.bodies import LARGEST_PIXEL, Bodies, check_joints
+from mmcl_cache.store import npy
+from mmcl_cache.store.regular import open_regular
 
 POSE_KEYS = ("keypoint", "skeleton", "joints", "poses")
 SCORE_KEYS = ("keypoint_score", "score")
 _SUFFIX = ".npy"
+_MOST_VALUES = 1 << 23
+_FASTEST = 10_000.0
 
 
 def peek_shape(path: Path) -> tuple[int, ...] | None:
     """The shape of the poses in a file, from its header alone; None where the file cannot be read."""
     try:
         if path.suffix == _SUFFIX:
-            with path.open("rb") as stream:
+            with open_regular(path) as stream:
                 return npy.read_header(stream)[0]
-        with zipfile.ZipFile(path) as archive, archive.open(_pose_key(archive) + _SUFFIX) as stream:
-            return npy.read_header(stream)[0]
-    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, NotImplementedError, *npy.DAMAGE):
+        with (
+            npy.open_archive(path) as archive,
+            npy.open_member(archive, _pose_key(archive) + _SUFFIX) as member,
+        ):
+            return npy.read_header(member)[0]
+    except (OSError, KeyError, *npy.ARCHIVE_DAMAGE):
         return None
 
 
@@ -69,7 +74,11 @@ def read_poses(path: Path, *, num_joints: int, dimensions: int) -> Bodies:
     if dimensions == 2:
         seen = present[..., None] & (joints[..., 2] > 0)
         pixels = np.where(seen[..., None], joints[..., :2], np.nan).astype(np.float32)
-    fps = float(arrays["fps"].flat[0]) if "fps" in arrays else None
+    fps = None
+    if "fps" in arrays:
+        fps = float(arrays["fps"].flat[0]) if arrays["fps"].size == 1 else 0.0
+        if not 0 < fps <= _FASTEST:
+            raise SampleError(f"{path}: fps is not one number above 0; write the file again")
     return Bodies(joints.astype(np.float32), pixels, present, fps)
 
 
@@ -118,10 +127,10 @@ def _read_file(path: Path) -> dict[str, NDArray[Any]]:
     """`poses`, and `scores` and `fps` where the file has them."""
     try:
         if path.suffix == _SUFFIX:
-            with path.open("rb") as stream:
+            with open_regular(path) as stream:
                 return {"poses": _numbers(npy.read_array(stream))}
         found = {}
-        with zipfile.ZipFile(path) as archive:
+        with npy.open_archive(path) as archive:
             names = _names(archive)
             scores = next((key for key in SCORE_KEYS if key in names), None)
             wanted = (
@@ -132,12 +141,12 @@ def _read_file(path: Path) -> dict[str, NDArray[Any]]:
             for what, key in wanted:
                 if key is None:
                     continue
-                with archive.open(key + _SUFFIX) as stream:
-                    found[what] = _numbers(npy.read_array(stream))
+                with npy.open_member(archive, key + _SUFFIX) as member:
+                    found[what] = _numbers(npy.read_array(member))
         return found
     except OSError as error:
         raise SampleError(f"{path}: cannot be read: {error.strerror}") from None
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, *npy.DAMAGE) as error:
+    except npy.ARCHIVE_DAMAGE as error:
         raise SampleError(f"{path}: not a readable array file ({error}); write it again") from None
     except KeyError as error:
         raise SampleError(f"{path}: {error.args[0]}") from None
@@ -146,6 +155,8 @@ def _read_file(path: Path) -> dict[str, NDArray[Any]]:
 def _numbers(array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.kind not in "fiu":
         raise ValueError(f"holds {array.dtype}, expected numbers")
+    if array.size > _MOST_VALUES:
+        raise ValueError(f"{array.size:,} numbers, more than any clip has")
     return array
 
 

@@ -74,9 +74,8 @@ def test_stage_one_never_sees_stage_two_and_nothing_sees_pipelines() -> None:
         (
             "pickle",
             (
-                "mmcl_cache/skeletons/",
+                "mmcl_cache/store/plain_pickle.py",
                 "mmcl_cache/datasets/",
-                "mmcl_train/scores/restricted.py",
                 "mmcl_train/deploy/checkpoint_file.py",
             ),
         ),

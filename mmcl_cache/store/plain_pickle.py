@@ -19,8 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmcl_cache.errors import SourceError
+from mmcl_cache.store.regular import open_regular
 
 _DEEPEST = 50
+# One step of a pickle takes one byte and up to 150 in memory. Files of arrays have a step for 60 bytes, lists of
+# numbers one for 9.
+_FREE_STEPS, _BYTES_A_STEP = 1_000_000, 8
+# Arrays of one file may share their bytes, but nobody writes files whose arrays are together larger than the file.
+_FREE_BYTES = 1 << 20
+_LARGEST_KEY = 1 << 32
 
 
 class _NumpyType:
@@ -36,12 +43,13 @@ class _NumpyType:
             raise pickle.UnpicklingError("an array type with fields")
         order = state[1].decode("ascii") if isinstance(state[1], bytes) else state[1]
         if order not in ("<", ">", "=", "|"):
-            raise pickle.UnpicklingError(f"byte order {order!r}")
+            raise pickle.UnpicklingError("an unknown byte order")
         self.order = order
 
     def build(self) -> np.dtype[Any]:
         if not isinstance(self.code, str) or self.code[:1] not in "biufUS" or not self.code[1:].isdigit():
-            raise pickle.UnpicklingError(f"an array of type {self.code!r}; only numbers and text are read")
+            shown = repr(self.code[:20]) if isinstance(self.code, str) else "no name"
+            raise pickle.UnpicklingError(f"an array of type {shown}; only numbers and text are read")
         return np.dtype(self.order.replace("|", "=") + self.code)
 
 
@@ -65,9 +73,9 @@ class _NumpyArray:
         dtype, shape = self.kind.build(), self.shape
         data = self.data.encode("latin-1") if isinstance(self.data, str) else self.data
         if not isinstance(shape, tuple) or not all(type(length) is int and length >= 0 for length in shape):
-            raise pickle.UnpicklingError(f"an array of shape {shape!r}")
+            raise pickle.UnpicklingError("an array of a shape that is none")
         if not isinstance(data, bytes) or len(data) != math.prod(shape) * dtype.itemsize:
-            raise pickle.UnpicklingError(f"an array of shape {shape} with other bytes than its shape needs")
+            raise pickle.UnpicklingError("an array with other bytes than its shape needs")
         # Views, not copies: many arrays of the same bytes need the memory of one.
         array = np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if self.column_major else "C")
         return array.astype(dtype.newbyteorder("="), copy=False)
@@ -107,6 +115,23 @@ def _no_bytes() -> bytes:
     return b""
 
 
+def _ordered(pairs: Any = ()) -> dict[Any, Any]:
+    """Stands for `collections.OrderedDict`; Python 2 gives it its entries, Python 3 sets them one by one."""
+    made = {}
+    for pair in pairs if isinstance(pairs, list) else ():
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise pickle.UnpicklingError("a dictionary of something else than pairs")
+        made[_check_key(pair[0])] = pair[1]
+    return made
+
+
+def _check_key(key: Any) -> Any:
+    """The key of a dictionary; refuses those whose hashes an author can make alike, so that a look-up takes long."""
+    if isinstance(key, str | bytes) or (type(key) is int and abs(key) < _LARGEST_KEY):
+        return key
+    raise pickle.UnpicklingError("a dictionary whose keys are neither text nor small numbers")
+
+
 class _Name:
     """What a pickle gets for a name: something to call, and nothing it could change.
 
@@ -128,6 +153,7 @@ class _Name:
 _NAMES = {
     ("numpy", "ndarray"): _Name(_NumpyArray),
     ("numpy", "dtype"): _Name(_NumpyType),
+    ("collections", "OrderedDict"): _Name(_ordered),
     ("_codecs", "encode"): _Name(_encode),
     ("__builtin__", "bytes"): _Name(_no_bytes),
 }
@@ -144,7 +170,7 @@ class _Bounded:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         at = stream.tell()
-        self._left = stream.seek(0, io.SEEK_END) - at
+        self.size = self._left = stream.seek(0, io.SEEK_END) - at
         stream.seek(at)
 
     def read(self, size: int) -> bytes:
@@ -159,27 +185,78 @@ class _Bounded:
         return line
 
 
+class _Counted(dict[int, Callable[[Any], None]]):
+    """A table of operations that may be used so often and no more."""
+
+    def __init__(self, table: dict[int, Callable[[Any], None]], most: int) -> None:
+        super().__init__(table)
+        self._left = most
+
+    def __getitem__(self, code: int) -> Callable[[Any], None]:
+        self._left -= 1
+        if self._left < 0:
+            raise pickle.UnpicklingError("more small pieces than a file of this size has")
+        return super().__getitem__(code)
+
+
 class _PlainUnpickler(pickle._Unpickler):
     """The standard library's unpickler in Python: its C twin takes gigabytes for a damaged memo number.
 
-    Of its operations only the one that makes room before it reads is replaced.
+    Of its operations those are replaced that make room before they read, and those that fill dictionaries.
     """
 
+    stack: list[Any]
+    pop_mark: Callable[[], list[Any]]
+    append: Callable[[Any], None]
+    read: Callable[[int], bytes]
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
+
+    def __init__(self, stream: _Bounded) -> None:
+        # Python 2 wrote bytes as text of this encoding.
+        super().__init__(stream, encoding="latin-1")
+        self.dispatch = _Counted(type(self).dispatch, _FREE_STEPS + stream.size // _BYTES_A_STEP)  # type: ignore[misc]
 
     def find_class(self, module: str, name: str, /) -> Any:
         try:
             return _NAMES[module, name]
         except KeyError:
             raise pickle.UnpicklingError(
-                f"it names {module}.{name}; only numpy arrays and plain containers are read"
+                f"it names {module[:60]}.{name[:60]}; only numpy arrays and plain containers are read"
             ) from None
 
     def load_bytearray(self) -> None:
-        (size,) = struct.unpack("<Q", self.read(8))  # type: ignore[attr-defined]
-        self.append(self.read(size))  # type: ignore[attr-defined]
+        (size,) = struct.unpack("<Q", self.read(8))
+        self.append(self.read(size))
+
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._fill([key, value])
+
+    def load_setitems(self) -> None:
+        self._fill(self.pop_mark())
+
+    def load_dict(self) -> None:
+        entries = self.pop_mark()
+        self.append({})
+        self._fill(entries)
+
+    def _fill(self, entries: list[Any]) -> None:
+        target = self.stack[-1]
+        if type(target) is not dict or len(entries) % 2:
+            raise pickle.UnpicklingError("entries of something else than a dictionary")
+        target.update(
+            (_check_key(key), value) for key, value in zip(entries[::2], entries[1::2], strict=True)
+        )
+
+    def load_set(self) -> None:
+        raise pickle.UnpicklingError("it holds a set; only numpy arrays and plain containers are read")
 
     dispatch[pickle.BYTEARRAY8[0]] = load_bytearray
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
+    dispatch[pickle.DICT[0]] = load_dict
+    for _set in (pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET):
+        dispatch[_set[0]] = load_set
 
 
 def read_plain_pickle(path: Path) -> Any:
@@ -189,7 +266,7 @@ def read_plain_pickle(path: Path) -> Any:
         SourceError: no such file, damaged, or it holds anything else; nothing it names has been run.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return load_plain_pickle(stream)
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
@@ -220,33 +297,46 @@ def load_plain_pickle(stream: IO[bytes]) -> Any:
     Raises:
         pickle.UnpicklingError: it holds anything but plain data; or what the unpickler raises on damage.
     """
-    return _build(_PlainUnpickler(_Bounded(stream)).load(), {}, 0)
+    bounded = _Bounded(stream)
+    return _Builder(bounded.size + _FREE_BYTES).build(_PlainUnpickler(bounded).load(), 0)
 
 
-def _build(value: Any, built: dict[int, Any], depth: int) -> Any:
-    """`value` with arrays in place of the notes about them.
+class _Builder:
+    """Values with arrays in place of the notes about them.
 
     Args:
-        built: what was built already, by identity: a value that stands in many places is built once.
+        room: bytes that all arrays together may have.
     """
-    if depth > _DEEPEST:
-        raise pickle.UnpicklingError(f"containers more than {_DEEPEST} deep")
-    if value is None or isinstance(value, bool | int | float | str | bytes):
-        return value
-    if id(value) not in built:
-        built[id(value)] = _build_new(value, built, depth)
-    return built[id(value)]
 
+    def __init__(self, room: int) -> None:
+        self._room = room
+        # By identity: a value that stands in many places is built once.
+        self._built: dict[int, Any] = {}
 
-def _build_new(value: Any, built: dict[int, Any], depth: int) -> Any:
-    if isinstance(value, _NumpyArray | _NumpyScalar):
-        return value.build()
-    if isinstance(value, dict):
-        return {_build(k, built, depth + 1): _build(entry, built, depth + 1) for k, entry in value.items()}
-    if isinstance(value, list):
-        return [_build(entry, built, depth + 1) for entry in value]
-    if isinstance(value, tuple):
-        return tuple(_build(entry, built, depth + 1) for entry in value)
-    raise pickle.UnpicklingError(
-        f"it holds a {type(value).__name__}; only numpy arrays and plain containers are read"
-    )
+    def build(self, value: Any, depth: int) -> Any:
+        if depth > _DEEPEST:
+            raise pickle.UnpicklingError(f"containers more than {_DEEPEST} deep")
+        if value is None or isinstance(value, bool | int | float | str | bytes):
+            return value
+        if id(value) not in self._built:
+            self._built[id(value)] = self._build_new(value, depth)
+        return self._built[id(value)]
+
+    def _build_new(self, value: Any, depth: int) -> Any:
+        if isinstance(value, _NumpyScalar):
+            return value.build()
+        if isinstance(value, _NumpyArray):
+            if isinstance(value.data, str | bytes):
+                self._room -= len(value.data)
+            if self._room < 0:
+                raise pickle.UnpicklingError("arrays that are together larger than the file")
+            return value.build()
+        if isinstance(value, dict):
+            return {key: self.build(entry, depth + 1) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [self.build(entry, depth + 1) for entry in value]
+        if isinstance(value, tuple):
+            return tuple(self.build(entry, depth + 1) for entry in value)
+        raise pickle.UnpicklingError(
+            f"it holds a {type(value).__name__}; only numpy arrays and plain containers are read"
+        )

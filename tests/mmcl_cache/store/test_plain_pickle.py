@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmcl_cache.errors import SourceError
-from mmcl_cache.skeletons.plain_pickle import load_plain_pickle, read_plain_pickle
+from mmcl_cache.store.plain_pickle import load_plain_pickle, read_plain_pickle
 
 
 class Runs:
