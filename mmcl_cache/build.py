@@ -14,7 +14,7 @@ from dataclasses import replace
 from mmcl_cache.config import EMBEDDED, BuildConfig
 from mmcl_cache.datasets import Dataset
 from mmcl_cache.encoders import Encoder
-from mmcl_cache.engines.claim import share_lock
+from mmcl_cache.engines.disk import tell_disk_errors
 from mmcl_cache.engines.job import open_job
 from mmcl_cache.engines.launched import is_launched, processes_left_to_start, run_launched
 from mmcl_cache.engines.local import make_shards
@@ -24,7 +24,7 @@ from mmcl_cache.engines.report import BuildReport
 from mmcl_cache.errors import UserError
 from mmcl_cache.plan import scan_dataset
 from mmcl_cache.store import Cache, Field
-from mmcl_cache.store.lock import hold_lock
+from mmcl_cache.store.lock import hold_lock, share_lock
 
 __all__ = ["ENGINES", "Build", "BuildReport", "run_build", "scan_dataset"]
 
@@ -62,7 +62,7 @@ class Build:
             UserError: another process is writing this cache, a model cannot go on, the disk is full.
         """
         with hold_lock(self.cache.path):
-            return make_shards(self.job, self.job.pending(), quiet)
+            return make_shards(self.job, self.job.pending(alone=True), quiet)
 
 
 def run_build(
@@ -80,8 +80,14 @@ def run_build(
         say: told what a person may want to know, line by line.
 
     Raises:
-        UserError: the build cannot be done; the message says why. Finished shards are kept.
+        UserError: the build cannot be done, the disk refuses; the message says why. Finished shards are kept.
     """
+    with tell_disk_errors(config.cache):
+        return _run(config, engine, part, say, quiet)
+
+
+def _run(config: BuildConfig, engine: str, part: str | None, say: Say, quiet: bool) -> BuildReport:
+    """The build, where it belongs."""
     if engine not in ENGINES:
         raise UserError(f"--engine {engine}: no such engine; known: {', '.join(sorted(ENGINES))}")
     if is_launched():

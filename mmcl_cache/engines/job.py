@@ -47,10 +47,14 @@ class Job:
     fields: Mapping[str, Field]
     encoders: Mapping[str, Encoder]
 
-    def pending(self) -> Pending:
-        """What is to do, from the markers on disk; leftovers of dead processes are removed."""
-        for each in self.fields.values():
-            remove_temporaries(each.folder)
+    def pending(self, alone: bool = False) -> Pending:
+        """What is to do, from the markers on disk; leftovers of dead processes are removed.
+
+        Args:
+            alone: no other process writes this cache.
+        """
+        for folder in (self.cache.path, *self.cache.path.glob("*/*/")):
+            remove_temporaries(folder, alone)
         found: dict[int, list[str]] = {}
         for name, each in self.fields.items():
             for k in each.pending():

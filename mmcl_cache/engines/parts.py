@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from mmcl_cache.config import BuildConfig
+from mmcl_cache.engines.disk import tell_disk_errors
 from mmcl_cache.engines.job import on_device
 from mmcl_cache.engines.ranks import SAYINGS, RankStopped, run_rank
 from mmcl_cache.engines.report import BuildReport
@@ -151,7 +152,9 @@ def _work(pipe: Connection, config: BuildConfig, rank: int, world: int, quiet: b
     listener = threading.Thread(target=listen, name="parent", daemon=True)
     listener.start()
     try:
-        pipe.send(("done", run_rank(config, rank, world, agree, quiet)))
+        with tell_disk_errors(config.cache):
+            report = run_rank(config, rank, world, agree, quiet)
+        pipe.send(("done", report))
     except RankStopped:
         listener.join()  # rank 0 tells why; the parent then closes the pipe, which ends this process
     except UserError as error:

@@ -11,13 +11,12 @@ from typing import Any, TypeVar
 
 from mmcl_cache.config import BuildConfig
 from mmcl_cache.datasets import Dataset
-from mmcl_cache.engines.claim import share_lock
 from mmcl_cache.engines.job import Job, Pending, open_encoders, open_job
 from mmcl_cache.engines.local import make_shards
 from mmcl_cache.engines.report import BuildReport
 from mmcl_cache.errors import UserError
 from mmcl_cache.plan import choose_fields, scan_dataset
-from mmcl_cache.store.lock import hold_lock
+from mmcl_cache.store.lock import hold_lock, share_lock
 
 T = TypeVar("T")
 Agree = Callable[[Any], Any]
@@ -71,7 +70,7 @@ def _plan(config: BuildConfig, dataset: Dataset) -> tuple[Job, Pending]:
     job = open_job(config, dataset)
     # Alone for a moment: proves that no other build is at work.
     with hold_lock(job.cache.path):
-        return job, job.pending()
+        return job, job.pending(alone=True)
 
 
 def _lead(

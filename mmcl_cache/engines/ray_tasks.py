@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from mmcl_cache.config import BuildConfig
 from mmcl_cache.datasets import Sample
+from mmcl_cache.engines.disk import tell_disk_errors
 from mmcl_cache.engines.job import Pending, open_job
 from mmcl_cache.engines.report import BuildReport
 from mmcl_cache.engines.shard import ShardMaker
-from mmcl_cache.fields.recording import RecordedRows, Recorder
+from mmcl_cache.fields.recording import RecordedRows, Recorder, check_source
 from mmcl_cache.plan import scan_dataset
 from mmcl_cache.progress import ProgressBoard
 from mmcl_cache.video.workers import TaskPool
@@ -32,7 +33,11 @@ class _Decoder:
 
 
 def record_samples(recorder: Recorder, samples: Sequence[Sample], deadline: float) -> Chunk:
-    """Record samples in a process that a hanging one can be killed with."""
+    """Record samples in a process that a hanging one can be killed with.
+
+    Raises:
+        SourceError: the source is gone.
+    """
     if _Decoder.pool is None or _Decoder.recorder != recorder:
         if _Decoder.pool is not None:
             _Decoder.pool.close()
@@ -40,6 +45,8 @@ def record_samples(recorder: Recorder, samples: Sequence[Sample], deadline: floa
         _Decoder.recorder = recorder
     results = list(_Decoder.pool.run(samples, ordered=True))
     rows = [r.value or recorder.failed(s, r.error or "") for r, s in zip(results, samples, strict=True)]
+    for each in rows:
+        check_source(recorder.source, each)
     return Chunk(tuple(rows), sum(r.cpu_seconds for r in results))
 
 
@@ -51,17 +58,20 @@ class ShardActor:
     """
 
     def __init__(self, config: BuildConfig) -> None:
-        self._job = open_job(config, scan_dataset(config))
+        with tell_disk_errors(config.cache):
+            self._job = open_job(config, scan_dataset(config))
 
     def ready(self) -> bool:
         return True
 
     def pending(self) -> Pending:
-        return self._job.pending()
+        with tell_disk_errors(self._job.config.cache):
+            return self._job.pending()
 
     def make_shard(self, index: int, wanted: tuple[str, ...], *chunks: Chunk) -> BuildReport:
         """Make one shard; what it cost, decoding included."""
         with (
+            tell_disk_errors(self._job.config.cache),
             ProgressBoard(dict.fromkeys(self._job.encoders, 0), quiet=True) as board,
             self._job.torch_threads() as threads,
             ShardMaker(self._job, board, threads) as maker,

@@ -21,11 +21,11 @@ import torch
 from PIL import Image
 
 from mmcl_cache.encoders import Batches, EncodedRow, Encoder
+from mmcl_cache.engines.disk import disk_trouble
 from mmcl_cache.engines.job import Job
 from mmcl_cache.engines.report import BuildReport
-from mmcl_cache.errors import UserError
 from mmcl_cache.fields.features import make_feature_rows
-from mmcl_cache.fields.recording import RecordedRows
+from mmcl_cache.fields.recording import RecordedRows, check_source
 from mmcl_cache.progress import ProgressBoard
 from mmcl_cache.store import Column, Columns, Ragged, Row, pack_column
 
@@ -81,6 +81,7 @@ class ShardMaker:
             what is done when every wanted field is on disk.
 
         Raises:
+            SourceError: the source is gone.
             UserError: (or the future does) a model cannot go on, the disk is full.
         """
         features = [name for name in wanted if name in self.job.encoders]
@@ -94,9 +95,12 @@ class ShardMaker:
                 windows[name].append(self._lanes[name].submit(self._encode, name, strips))
 
         for rows in arrivals:
+            check_source(self.job.config.source, rows)
             recorded.append(rows)
             if makes_strips and features and len(recorded) % size == 0:
                 send(partial(_recorded_strips, recorded[-size:]))
+        for rows in recorded:  # once more: a folder that is being removed is not empty at first
+            check_source(self.job.config.source, rows)
         if makes_strips and features and len(recorded) % size:
             send(partial(_recorded_strips, recorded[-(len(recorded) % size) :]))
         if features and not makes_strips:
@@ -148,10 +152,8 @@ class ShardMaker:
         try:
             field.write_shard(index, rows)
         except OSError as error:
-            raise UserError(
-                f"{field.folder}: shard {index} could not be written ({error.strerror or error}); "
-                "finished shards are kept: mend the disk and run the same command again"
-            ) from None
+            what = f"{field.folder}: shard {index} could not be written"
+            raise disk_trouble(self.job.cache.path, what, error) from None
         return time.perf_counter() - started
 
 

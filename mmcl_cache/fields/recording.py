@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmcl_cache.config import StripSettings
 from mmcl_cache.datasets import Dataset, Sample
-from mmcl_cache.errors import SampleError
+from mmcl_cache.errors import SampleError, SourceError
 from mmcl_cache.fields.skeleton import make_skeleton_row
 from mmcl_cache.fields.stamp import SKELETON, strip_sources, take_stamps, write_stamps
 from mmcl_cache.fields.strip import PeopleFinder, make_strip_row
@@ -54,15 +54,20 @@ class Recorder:
         bodies, trouble = self._read_bodies(sample)
         skeleton = self._skeleton_row(sample, bodies, trouble) if self.wants_skeleton else None
         strip = self._strip_row(sample, bodies, self.strip) if self.strip is not None else None
+        failed = trouble or "failed" in [row.status for row in (skeleton, strip) if row is not None]
         return RecordedRows(
             replace(skeleton, source=write_stamps(stamps, (SKELETON,))) if skeleton is not None else None,
             replace(strip, source=write_stamps(stamps, kinds)) if strip is not None else None,
+            _missing_file(sample) if failed else None,
         )
 
     def failed(self, sample: Sample, reason: str) -> RecordedRows:
         """The rows of a sample whose process died or ran out of time."""
         row = Row(sample.sample_id, "failed", self._portable(reason))
-        return RecordedRows(row if self.wants_skeleton else None, row if self.strip is not None else None)
+        wants_strip = self.strip is not None
+        return RecordedRows(
+            row if self.wants_skeleton else None, row if wants_strip else None, _missing_file(sample)
+        )
 
     def _read_bodies(self, sample: Sample) -> tuple[Bodies | None, str]:
         if sample.skeleton is None:
@@ -94,10 +99,55 @@ class Recorder:
 
 @dataclass(frozen=True)
 class RecordedRows:
-    """The rows of one sample."""
+    """The rows of one sample.
+
+    Args:
+        missing: a file of the sample that the plan found and that is not there now.
+    """
 
     skeleton: Row | None
     strip: Row | None
+    missing: Path | None = None
+
+
+def check_source(source: Path, rows: RecordedRows) -> None:
+    """Tell a file that was removed, which is its sample's own trouble, from a source that is not there any more: a disk
+    that was unplugged, a mount that was lost. All rows to come would fail then, and say nothing of their samples.
+
+    Args:
+        source: folder of the data set.
+
+    Raises:
+        SourceError: a file of the sample is missing, and so is everything beside it.
+    """
+    missing = rows.missing
+    if missing is None:
+        return
+    for folder in (source, missing.parent):
+        if _is_gone(folder):
+            raise SourceError(
+                f"{folder}: it was there when the build began and is gone or empty now ({missing.name} is missing); "
+                "finished shards are kept: bring it back and run the same command again"
+            )
+
+
+def _missing_file(sample: Sample) -> Path | None:
+    return next((p for p in (sample.video, sample.skeleton) if p is not None and not _exists(p)), None)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a lost mount answers so
+        return False
+
+
+def _is_gone(folder: Path) -> bool:
+    """Not there, not to be read, or empty, as the place is where something was mounted."""
+    try:
+        return next(folder.iterdir(), None) is None
+    except OSError:
+        return True
 
 
 def _tell(error: Exception) -> str:

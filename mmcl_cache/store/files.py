@@ -45,19 +45,27 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def remove_temporaries(folder: Path) -> int:
-    """Remove what processes of this host that no longer run left half written. Returns how many files."""
+def remove_temporaries(folder: Path, alone: bool = False) -> int:
+    """Remove what processes that no longer run left half written. Returns how many files.
+
+    Args:
+        alone: no other process writes here, so that every such file is left over, whichever host and process it names.
+            Without, only those of processes of this host that are gone: in containers, where every build is process 1
+            of a host of its own, that finds none.
+    """
     removed = 0
     here = f"{_TEMPORARY}{socket.gethostname()}-"
-    for path in folder.glob(f"{here}*"):
-        pid = path.name[len(here) :].split("-", 1)[0]
-        if pid.isdigit() and int(pid) != os.getpid() and not _is_running(int(pid)):
+    for path in folder.glob(f"{_TEMPORARY}*"):
+        pid = path.name[len(here) :].split("-", 1)[0] if path.name.startswith(here) else ""
+        dead = pid.isdigit() and int(pid) != os.getpid() and not is_running(int(pid))
+        if alone or dead:
             path.unlink(missing_ok=True)
             removed += 1
     return removed
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Is there such a process on this host, whoever owns it?"""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
