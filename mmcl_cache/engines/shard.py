@@ -16,7 +16,6 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -24,14 +23,12 @@ from mmcl_cache.encoders import Batches, EncodedRow, Encoder
 from mmcl_cache.engines.disk import disk_trouble
 from mmcl_cache.engines.job import Job
 from mmcl_cache.engines.report import BuildReport
-from mmcl_cache.fields.features import make_feature_rows
+from mmcl_cache.fields.features import make_feature_rows, pack_strips
 from mmcl_cache.fields.recording import RecordedRows, check_source
 from mmcl_cache.progress import ProgressBoard
-from mmcl_cache.store import Column, Columns, Ragged, Row, pack_column
+from mmcl_cache.store import Columns, Ragged, Row
 
 Rows = list[Row]
-_JPEG = Column("jpeg", "uint8", (), True)
-_REASON = Column("reason", "utf8", (), True)
 
 
 class ShardMaker:
@@ -217,16 +214,7 @@ class _TimedPreparation:
 
 def _recorded_strips(recorded: Sequence[RecordedRows]) -> Columns:
     """Strips as they will be stored, before they are."""
-    rows = [each.strip for each in recorded if each.strip is not None]
-    jpeg = pack_column(_JPEG, [row.values["jpeg"] if row.status == "ok" else None for row in rows])
-    reasons = pack_column(_REASON, [row.reason for row in rows])
-    assert isinstance(reasons, Ragged)
-    return Columns(
-        np.asarray([row.sample_id for row in rows], dtype=str),
-        np.asarray([row.status for row in rows], dtype="U6"),
-        reasons,
-        {"jpeg": jpeg},
-    )
+    return pack_strips([each.strip for each in recorded if each.strip is not None])
 
 
 def _slice(stored: Columns, start: int, stop: int) -> Columns:

@@ -6,12 +6,18 @@ same. A model always sees the same rows together: windows of the shard by row nu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 from PIL import Image
 
 from mmcl_cache.encoders import Batches
 from mmcl_cache.errors import SampleError
-from mmcl_cache.store import Columns, Row, pack_column
+from mmcl_cache.store import Column, Columns, Ragged, Row, pack_column
 from mmcl_cache.video.strip import decode_jpeg
+
+_JPEG = Column("jpeg", "uint8", (), True)
+_REASON = Column("reason", "utf8", (), True)
 
 
 def make_feature_rows(batches: Batches, strips: Columns, window: int) -> list[Row]:
@@ -38,6 +44,19 @@ def make_feature_rows(batches: Batches, strips: Columns, window: int) -> list[Ro
             else:
                 rows.append(_fitting(Row(sample_id, "ok", "", values), batches))
     return rows
+
+
+def pack_strips(rows: Sequence[Row]) -> Columns:
+    """Rows of strips as they are stored, before they are."""
+    jpeg = pack_column(_JPEG, [row.values["jpeg"] if row.status == "ok" else None for row in rows])
+    reasons = pack_column(_REASON, [row.reason for row in rows])
+    assert isinstance(reasons, Ragged)
+    return Columns(
+        np.asarray([row.sample_id for row in rows], dtype=str),
+        np.asarray([row.status for row in rows], dtype="U6"),
+        reasons,
+        {"jpeg": jpeg},
+    )
 
 
 def _open_strip(strips: Columns, n: int) -> Image.Image | Row:
