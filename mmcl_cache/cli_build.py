@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from mmcl_cache.cli_exchange import print_plan
-from mmcl_cache.cli_look import named_variants, print_status
+from mmcl_cache.cli_look import named_variants
 from mmcl_cache.errors import UserError
+from mmcl_terminal.cli_options import progress_options
+from mmcl_terminal.events import finish, note
 
 
 def _source_options(command: Any) -> Any:
@@ -36,7 +39,16 @@ def _source_options(command: Any) -> Any:
     return command
 
 
-@click.command()
+BUILD_EXAMPLES = """\b
+Examples:
+  mmcl-cache build --dataset demo
+  mmcl-cache build --dataset ntu120 --source /data/ntu --vqa Salesforce/blip-vqa-base --cnn microsoft/resnet-50
+  mmcl-cache build --dataset ntu120 --source /data/ntu --vqa llava-hf/llava-1.5-7b-hf --variant text=llava
+  mmcl-cache build --dataset ntu120 --source /data/ntu --part 0/8 --progress json 2> build.jsonl
+"""
+
+
+@click.command(epilog=BUILD_EXAMPLES)
 @_source_options
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder to write.  [default: caches/NAME]")
 @click.option(
@@ -94,7 +106,7 @@ def _source_options(command: Any) -> Any:
 )
 @click.option("--engine", default="local", metavar="NAME", help="Who makes the shards: local or ray.")
 @click.option("--part", metavar="I/N", help="Only this part of the shards, beside jobs that make the others.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@progress_options
 def build(
     dataset: str,
     source: Path | None,
@@ -128,7 +140,6 @@ def build(
     model_threads: int | None,
     engine: str,
     part: str | None,
-    quiet: bool,
 ) -> None:
     """Decode, make strips, run the big models once, keep everything in shards.
 
@@ -139,6 +150,8 @@ def build(
     from mmcl_cache.build import run_build
     from mmcl_cache.config import DEFAULT_CHOICES, DEFAULT_QUESTIONS, BuildConfig, StripSettings
     from mmcl_cache.datasets import ScanOptions
+    from mmcl_cache.status import cache_status, format_status
+    from mmcl_cache.store import open_cache
 
     how, separator, detector = crop.partition(":")
     if how not in ("person", "none", "detector") or bool(separator) != (how == "detector"):
@@ -170,9 +183,11 @@ def build(
         compile_vision=compile_vision,
         model_threads=model_threads,
     )
-    report = run_build(config, engine, part, lambda line: click.echo(line, err=True), quiet)
+    report = run_build(config, engine, part, note)
     _print_report(report)
-    print_status(config.cache)
+    found = cache_status(open_cache(config.cache))
+    numbers = {"build": {**asdict(report), "limited_by": report.limit()}, "status": found}
+    finish("build", format_status(found), numbers)
 
 
 @click.command(name="fit-cnn")
@@ -189,7 +204,7 @@ def build(
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder to write.  [default: models/cnn-PROTOCOL]"
 )
-@click.option("--quiet", is_flag=True, help="No progress.")
+@progress_options
 def fit_cnn(
     cache: Path,
     protocol: str,
@@ -200,7 +215,6 @@ def fit_cnn(
     seed: int,
     device: str,
     out: Path | None,
-    quiet: bool,
 ) -> None:
     """Fine-tune a CNN on the training strips of CACHE; then cache it with `build --cnn FOLDER`."""
     from mmcl_cache import fit_cnn as fitting
@@ -208,12 +222,12 @@ def fit_cnn(
 
     settings = fitting.FitSettings(protocol, cnn, epochs, batch_size, learning_rate, seed=seed, device=device)
     folder = out or Path("models") / f"cnn-{protocol}"
-    result = fitting.fit_cnn(open_cache(cache), settings, folder, quiet)
-    click.echo(
+    result = fitting.fit_cnn(open_cache(cache), settings, folder)
+    text = (
         f"{folder}: last epoch loss {result['loss']:.3f}, {100 * result['accuracy']:.1f} % of the training strips; "
-        f"cache it: mmcl-cache build … --cnn {folder} --variant rgb=fitted",
-        err=True,
+        f"cache it: mmcl-cache build … --cnn {folder} --variant rgb=fitted"
     )
+    finish("fit-cnn", text, {"folder": str(folder), **result})
 
 
 @click.command()
@@ -267,15 +281,14 @@ def plan(
 
 def _print_report(report: Any) -> None:
     if not report.shards_made:
-        click.echo("nothing to do: every shard is complete", err=True)
+        note("nothing to do: every shard is complete")
         return
     models = "".join(f", {name} {seconds:.1f} s" for name, seconds in report.model_seconds.items())
     limit = report.limit()
-    click.echo(
+    note(
         f"made {report.shards_made} shards in {report.wall_seconds:.1f} s: decoding {report.decode_seconds:.1f} CPU s, "
         f"preparing strips {report.prepare_seconds:.1f} s{models}, writing {report.write_seconds:.1f} s"
-        f"{f'; limited by {limit}' if limit else ''}",
-        err=True,
+        f"{f'; limited by {limit}' if limit else ''}"
     )
 
 

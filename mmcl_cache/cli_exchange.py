@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from mmcl_cache.errors import UserError
+from mmcl_terminal.cli_options import progress_options
+from mmcl_terminal.events import finish
 
 PATH = click.Path(path_type=Path)
 
@@ -29,6 +31,7 @@ PATH = click.Path(path_type=Path)
     "--names", type=PATH, help="Of an .npz: the ids it was made from, one a line.  [default: as published]"
 )
 @click.option("--variant", default="default", metavar="NAME", help="Name of the imported text or strips.")
+@progress_options
 def import_files(
     path: Path,
     cache: Path,
@@ -55,14 +58,17 @@ def import_files(
                 path, cache, name=dataset, layout=layout, protocol=protocol, names=names, say=say
             )
         counts = field_status(opened.field("skeleton"))
-        click.echo(f"{cache}: {opened.description.dataset}, {counts.rows}")
+        text = f"{cache}: {opened.description.dataset}, {counts.rows}"
+        finish("import", text, {"cache": str(cache), "field": "skeleton/default", "rows": counts.rows})
         return
     if dataset or layout or protocol or names:
         raise UserError(f"--field {field}: --dataset, --layout, --protocol and --names belong to skeletons")
     with StageProgress("import") as say:
         made, strangers = import_features(open_cache(cache), path, field, variant, say)
     more = f"; {strangers} files are named after no sample and were left out" if strangers else ""
-    click.echo(f"{cache}: {made.name}, {field_status(made).rows}{more}")
+    rows = field_status(made).rows
+    numbers = {"cache": str(cache), "field": made.name, "rows": rows, "left_out": strangers}
+    finish("import", f"{cache}: {made.name}, {rows}{more}", numbers)
 
 
 @click.command(name="export")
@@ -70,16 +76,18 @@ def import_files(
 @click.option("--format", "form", required=True, metavar="NAME", help="ctrgcn (.npz) or pyskl (.pkl).")
 @click.option("--out", type=PATH, required=True, help="File to write.")
 @click.option("--protocol", metavar="NAME", help="Of the .npz.  [default: the cache's first]")
+@progress_options
 def export_files(cache: Path, form: str, out: Path, protocol: str | None) -> None:
     """The skeletons of CACHE as others' code reads them."""
     from mmcl_cache.exchange.skeletons_out import export_skeletons
+    from mmcl_cache.progress import StageProgress
     from mmcl_cache.store import open_cache
 
-    written, left_out = export_skeletons(open_cache(cache), out, form, protocol)
-    click.echo(
-        f"{out}: {written} clips"
-        + (f"; {left_out} rows without a valid skeleton left out" if left_out else "")
-    )
+    with StageProgress("export", "clips") as say:
+        written, left_out = export_skeletons(open_cache(cache), out, form, protocol, say)
+    more = f"; {left_out} rows without a valid skeleton left out" if left_out else ""
+    numbers = {"file": str(out), "clips": written, "left_out": left_out}
+    finish("export", f"{out}: {written} clips{more}", numbers)
 
 
 def print_plan(found: object, shard_size: int, as_json: bool) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from mmcl_cache.errors import UserError
+from mmcl_terminal.cli_options import progress_options
+from mmcl_terminal.events import finish, tell
 
 
 @click.command()
@@ -21,15 +23,18 @@ def status(cache: Path, as_json: bool, rows: bool) -> None:
 
 @click.command()
 @click.argument("cache", type=click.Path(path_type=Path))
+@progress_options
 def verify(cache: Path) -> None:
     """Read every byte of CACHE and compare it with what was written."""
+    from mmcl_cache.progress import StageProgress
     from mmcl_cache.store import field_status, open_cache
     from mmcl_cache.store import verify as verify_cache
 
     opened = open_cache(cache)
-    problems = verify_cache(opened)
+    with StageProgress("verify", "shards") as say:
+        problems = verify_cache(opened, say)
     for problem in problems:
-        click.echo(problem, err=True)
+        tell({"event": "problem", "text": problem})
     if problems:
         raise UserError(
             f"{cache}: {len(problems)} problem{'s' * (len(problems) > 1)}; nothing of them is ever trained on"
@@ -37,7 +42,8 @@ def verify(cache: Path) -> None:
     counts = [field_status(opened.field(f, v)) for f, variants in opened.fields().items() for v in variants]
     done, pending = sum(c.shards_done for c in counts), sum(c.shards - c.shards_done for c in counts)
     more = f"; {pending} are not built yet" if pending else ""
-    click.echo(f"{cache}: {done} finished shards, every byte as it was written{more}")
+    numbers = {"cache": str(cache), "shards_done": done, "shards_pending": pending}
+    finish("verify", f"{cache}: {done} finished shards, every byte as it was written{more}", numbers)
 
 
 @click.command()

@@ -2,84 +2,56 @@
 
 from __future__ import annotations
 
-import sys
-import time
+import threading
 from collections.abc import Mapping
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-PLAIN_SECONDS = 10.0
+from mmcl_terminal.clock import Clock
+from mmcl_terminal.display import Display
+from mmcl_terminal.events import progress_event
+from mmcl_terminal.live import open_display
 
 
 class ProgressBoard:
-    """A line for each stage: a live display on a terminal, a line of text every ten seconds elsewhere.
+    """Stages side by side, shown as `--progress` asks.
 
     Args:
         totals: stage → how many samples it will handle.
-        quiet: say nothing.
+        quiet: say nothing, whatever is asked.
+        unit: what is counted.
     """
 
-    def __init__(self, totals: Mapping[str, int], quiet: bool = False) -> None:
+    def __init__(self, totals: Mapping[str, int], quiet: bool = False, unit: str = "") -> None:
         self._totals = dict(totals)
         self._done = dict.fromkeys(totals, 0)
-        self._started = self._said = time.monotonic()
-        self._quiet = quiet
-        self._live: Progress | None = None
-        if sys.stderr.isatty() and not quiet:
-            self._live = Progress(
-                TextColumn("{task.description:>10}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )
-            self._tasks = {name: self._live.add_task(name, total=n, rate="") for name, n in totals.items()}
+        self._clock, self._unit = Clock(), unit
+        self._lock = threading.Lock()
+        self._display = Display() if quiet else open_display()
 
     def __enter__(self) -> ProgressBoard:
-        if self._live is not None:
-            self._live.start()
+        self._display.__enter__()
+        for stage in self._totals:
+            self.advance(stage, 0)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._display.__exit__(kind, error, trace)
 
     def advance(self, stage: str, samples: int = 1) -> None:
-        self._done[stage] += samples
-        now = time.monotonic()
-        rate = self._done[stage] / max(now - self._started, 1e-9)
-        if self._live is not None:
-            self._live.update(self._tasks[stage], advance=samples, rate=f"{rate:.1f}/s")
-        elif not self._quiet and now - self._said >= PLAIN_SECONDS:
-            self._said = now
-            print(self._line(now), file=sys.stderr, flush=True)
-
-    def _line(self, now: float) -> str:
-        parts = []
-        for stage, total in self._totals.items():
-            done = self._done[stage]
-            rate = done / max(now - self._started, 1e-9)
-            left = f", {_duration((total - done) / rate)} left" if rate and done < total else ""
-            parts.append(f"{stage} {done}/{total} ({rate:.1f}/s{left})")
-        return "; ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+        """So many more of a stage are done; from any thread."""
+        with self._lock:
+            self._done[stage] += samples
+            done, total = self._done[stage], self._totals[stage]
+        self._display.show(progress_event(stage, done, total, self._clock, self._unit))
 
 
 class StageProgress:
     """One stage whose size is told with the first step; call it with (done, total)."""
 
-    def __init__(self, stage: str) -> None:
-        self._stage, self._done = stage, 0
+    def __init__(self, stage: str, unit: str = "") -> None:
+        self._stage, self._unit, self._done = stage, unit, 0
         self._board: ProgressBoard | None = None
 
     def __enter__(self) -> StageProgress:
@@ -88,11 +60,17 @@ class StageProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._board is not None:
-            self._board.__exit__(kind, error, trace)
+        self._close()
 
     def __call__(self, done: int, total: int) -> None:
         if self._board is None:
-            self._board = ProgressBoard({self._stage: total}).__enter__()
+            self._board = ProgressBoard({self._stage: total}, unit=self._unit).__enter__()
         self._board.advance(self._stage, done - self._done)
         self._done = done
+        if done >= total:  # what follows may show something of its own
+            self._close()
+
+    def _close(self) -> None:
+        if self._board is not None:
+            self._board.__exit__(None, None, None)
+            self._board, self._done = None, 0
