@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from mmcl_cache.datasets import Dataset
@@ -135,5 +135,13 @@ def _left_behind(part: Columns, strips: Columns) -> set[int]:
     }
 
 
-def count_rows(due: Mapping[str, Mapping[int, set[int]]]) -> int:
-    return sum(len(rows) for shards in due.values() for rows in shards.values())
+def list_due(cache: Cache, due: Due) -> dict[str, list[str]]:
+    """Sample → the field variants of which its row is due, those of text and rgb that may follow included."""
+    strips = strips_by_fingerprint(cache)
+    followers = {s.name: [f.name for f in features_of(cache, s)] for s in strips.values() if s.name in due}
+    found: dict[str, dict[str, None]] = {}
+    for name, shards in due.items():
+        for k, rows in shards.items():
+            for sample_id in cache.shard_ids(k)[sorted(rows)].tolist():
+                found.setdefault(sample_id, {}).update(dict.fromkeys([name, *followers.get(name, [])]))
+    return {sample_id: list(found[sample_id]) for sample_id in sorted(found)}
