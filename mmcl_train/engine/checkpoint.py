@@ -5,7 +5,8 @@
                               optimiser.safetensors   tensors of the optimiser's state
                               state.json              the rest: position, optimiser's numbers, totals of the epoch
 
-The folder is written under another name, every file fsynced, then renamed: a killed run never leaves half a checkpoint.
+The folder is written under another name, every file fsynced, then renamed; one that goes is renamed first and then
+emptied: a killed run never leaves half a checkpoint.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,11 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> Path:
-    """Write one checkpoint folder atomically and drop all but the newest `keep`."""
+    """Write one checkpoint folder atomically and drop all but the newest `keep`.
+
+    Raises:
+        UserError: the disk refuses; the checkpoints before are kept.
+    """
     tensors, numbers = split_optimiser(checkpoint.optimiser)
     files = {
         "model.safetensors": pack(checkpoint.model),
@@ -51,29 +57,42 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> 
             {"step": checkpoint.step, "optimiser": numbers, **checkpoint.state}
         ).encode(),
     }
-    folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"{PREFIX}{checkpoint.step:08d}"
     temporary = folder / f".{final.name}.part"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    for name, content in files.items():
-        write_synced(temporary / name, content)
-    sync_folder(temporary)
-    if final.exists():  # the same step again: its content is the same
-        shutil.rmtree(final)
-    temporary.rename(final)
-    sync_folder(folder)
-    for old in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+    with told_in_one_line(final):
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(folder)
+        temporary.mkdir()
+        for name, content in files.items():
+            write_synced(temporary / name, content)
+        sync_folder(temporary)
+        if final.exists():  # the same step again, at the end of an epoch: it goes on from either alike
+            discard(final)
+        temporary.rename(final)
+        sync_folder(folder)
+        for old in list_checkpoints(folder)[:-keep]:
+            discard(old)
     return final
 
 
+def discard(checkpoint: Path) -> None:
+    """Remove a checkpoint so that at no moment half of it passes for one."""
+    hidden = checkpoint.with_name(f".{checkpoint.name}.old.part")
+    checkpoint.rename(hidden)
+    shutil.rmtree(hidden)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what this run left half written or half removed when it was killed. Only for the process that trains."""
+    for path in folder.glob(".*.part"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Complete checkpoints, oldest first; what a killed run left half written is removed."""
-    if not folder.is_dir():
-        return []
-    for unfinished in folder.glob(f".{PREFIX}*.part"):
-        shutil.rmtree(unfinished)
+    """Complete checkpoints, oldest first. Only reads: the run may be going on."""
     return sorted(path for path in folder.glob(f"{PREFIX}*") if (path / "state.json").is_file())
 
 
@@ -133,12 +152,29 @@ def unpack(path: Path) -> dict[str, Tensor]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Temporary file beside it, fsync, rename, fsync of the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Temporary file beside it, fsync, rename, fsync of the folder.
+
+    Raises:
+        UserError: the disk refuses; the file that was there is kept.
+    """
     temporary = path.with_name(f".{path.name}.part")
-    write_synced(temporary, content)
-    temporary.replace(path)
-    sync_folder(path.parent)
+    with told_in_one_line(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_synced(temporary, content)
+        temporary.replace(path)
+        sync_folder(path.parent)
+
+
+@contextmanager
+def told_in_one_line(path: Path) -> Iterator[None]:
+    """A disk that refuses is a user's to mend. Raises UserError in place of OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path}: could not be written ({error.strerror or error}); what was saved before is kept: mend the disk "
+            "and run the same command again"
+        ) from None
 
 
 def write_synced(path: Path, content: bytes) -> None:

@@ -17,7 +17,14 @@ from mmcl_train.config import RunConfig
 from mmcl_train.data.clips import ClipTransform
 from mmcl_train.method.task import CoLearningTask
 
-from .checkpoint import Checkpoint, list_checkpoints, load_state, read_checkpoint, write_checkpoint
+from .checkpoint import (
+    Checkpoint,
+    list_checkpoints,
+    load_state,
+    read_checkpoint,
+    remove_unfinished,
+    write_checkpoint,
+)
 from .folder import RunFolder
 from .inputs import Inputs
 from .parallel import sum_processes
@@ -130,6 +137,7 @@ def restore(folder: RunFolder, task: CoLearningTask, optimiser: SGD) -> tuple[Po
     Raises:
         UserError: the checkpoint is damaged or does not fit.
     """
+    remove_unfinished(folder.checkpoints)
     found = list_checkpoints(folder.checkpoints)
     if not found:
         return Position(), 0

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from mmcl_train.engine.checkpoint import (
     list_checkpoints,
     merge_optimiser,
     read_checkpoint,
+    remove_unfinished,
     split_optimiser,
     write_checkpoint,
 )
@@ -53,13 +56,38 @@ def test_crash_before_rename_leaves_the_checkpoint_before(
     def fail(descriptor: int) -> None:
         calls.append(descriptor)
         if len(calls) == 3:
-            raise OSError("no space left on device")
+            raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(UserError, match=r"step-00000002: could not be written \(No space left"):
         write_checkpoint(tmp_path, make(2))
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000001"]
     assert read_checkpoint(list_checkpoints(tmp_path)[0]).step == 1
+
+
+def test_crash_while_an_old_checkpoint_is_removed_leaves_no_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (1, 2):
+        write_checkpoint(tmp_path, make(step))
+
+    def crash(path: Path) -> None:
+        (path / "model.safetensors").unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", crash)
+    with pytest.raises(KeyboardInterrupt):  # the end of an epoch writes the same step again
+        write_checkpoint(tmp_path, make(2))
+    assert read_checkpoint(list_checkpoints(tmp_path)[-1]).step == 1
+    monkeypatch.undo()
+    remove_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def test_listing_checkpoints_leaves_alone_what_a_running_process_writes(tmp_path: Path) -> None:
+    (tmp_path / ".step-00000001.part").mkdir()
+    assert list_checkpoints(tmp_path) == []
+    assert (tmp_path / ".step-00000001.part").is_dir()
 
 
 @pytest.mark.parametrize("name", ["state.json", "model.safetensors", "optimiser.safetensors"])
