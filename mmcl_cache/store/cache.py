@@ -17,12 +17,15 @@ from typing import Any
 import numpy as np
 
 from mmcl_cache.errors import CacheError, DamagedCacheError, MissingFieldError, StaleCacheError
+from mmcl_cache.store.columns import decode_texts
 from mmcl_cache.store.field import Field
 from mmcl_cache.store.files import file_sha256, read_json, write_json, written_in_place
 from mmcl_cache.store.fingerprint import differences, fingerprint
 from mmcl_cache.store.hdf5 import ArrayFile, find_arrays, write_arrays
-from mmcl_cache.store.schema import FORMAT_VERSION, Column, Description, SampleTable, ids_digest
+from mmcl_cache.store.regular import read_regular
+from mmcl_cache.store.schema import FORMAT_VERSION, SPLITS, Column, Description, SampleTable, ids_digest
 
+MAX_TABLE_BYTES = 1 << 30
 FIELDS = ("skeleton", "strip", "text", "rgb")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _TABLE = {"label": "labels", "subject": "subjects", "camera": "cameras", "setup": "setups"}
@@ -69,6 +72,8 @@ class Cache:
         path = self.path / field / variant / "field.json"
         value = read_json(path)
         try:
+            if not all(isinstance(value[key], dict) for key in ("settings", "made_from", "info")):
+                raise TypeError("settings, made_from and info must be objects")
             opened = self._field(
                 field,
                 variant,
@@ -244,17 +249,24 @@ def open_cache(path: Path) -> Cache:
         digest, sha256 = value["samples"]["digest"], value["samples"]["sha256"]
         if type(shard_size) is not int or shard_size < 1 or type(count) is not int or count < 1:
             raise TypeError("shard_size and count must be whole numbers from 1")
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, CacheError) as error:
         raise DamagedCacheError(
             f"{path / 'cache.json'}: not a cache description ({error}); restore it"
         ) from None
     try:
-        content = table.read_bytes()
+        content = read_regular(table, MAX_TABLE_BYTES)
     except FileNotFoundError:
         raise DamagedCacheError(f"{table}: gone; restore it") from None
+    except OSError as error:
+        raise DamagedCacheError(f"{table}: cannot be read ({error.strerror}); restore it") from None
     if hashlib.sha256(content).hexdigest() != sha256:
         raise DamagedCacheError(f"{table}: altered since it was written (sha256); restore it")
-    samples = _read_table(table, content, description, count)
+    try:
+        samples = _read_table(table, content, description, count)
+    except DamagedCacheError:
+        raise
+    except CacheError as error:
+        raise DamagedCacheError(f"{table}: {error}; restore it") from None
     if ids_digest(samples.sample_ids.tolist()) != digest:
         raise DamagedCacheError(f"{table}: its ids are not those of cache.json; restore it")
     return Cache(path, description, samples, shard_size)
@@ -262,13 +274,17 @@ def open_cache(path: Path) -> Cache:
 
 def _read_table(path: Path, content: bytes, description: Description, count: int) -> SampleTable:
     file = ArrayFile(path, content, find_arrays(path, content)[0])
-    ids = file.read("sample_id", None, (count,))
-    if ids.dtype.kind != "S":
-        raise DamagedCacheError(f"{path}: sample_id is not text; restore it")
+    ids = decode_texts(file.read("sample_id", None, (count,)), path, "sample_id")
     plain = {plural: file.read(name, np.dtype("int32"), (count,)) for name, plural in _TABLE.items()}
     splits = {p: file.read(f"split.{p}", np.dtype("uint8"), (count,)) for p in description.protocols}
+    if not ((plain["labels"] >= 0) & (plain["labels"] < description.num_classes)).all():
+        raise DamagedCacheError(
+            f"{path}: a label is none of the {description.num_classes} classes; restore it"
+        )
+    if any((codes >= len(SPLITS)).any() for codes in splits.values()):
+        raise DamagedCacheError(f"{path}: a sample is in a split that is none; restore it")
     return SampleTable(
-        np.char.decode(ids, "utf-8"),
+        ids,
         plain["labels"],
         plain["subjects"],
         plain["cameras"],

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmcl_cache.store.schema import Column, Row, Status
+from mmcl_cache.errors import DamagedCacheError
+from mmcl_cache.store.schema import MAX_ID_BYTES, Column, Row, Status
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Ragged:
 
     def __getitem__(self, index: int) -> Any:
         row = self.stored(index)
-        return row.tobytes().decode("utf-8") if self.is_text else row
+        # What was written is always UTF-8; what a stranger wrote may be anything.
+        return row.tobytes().decode("utf-8", errors="replace") if self.is_text else row
 
     def __iter__(self) -> Iterator[Any]:
         return (self[n] for n in range(len(self)))
@@ -114,7 +117,9 @@ def _pack_ragged(column: Column, values: Sequence[Any | None]) -> Ragged:
         if value is None:
             rows.append(np.zeros((0, *column.shape), dtype=dtype))
             continue
-        row = np.frombuffer(str(value).encode(), dtype=np.uint8) if is_text else np.asarray(value)
+        # A path may hold bytes that are no text.
+        text = str(value).encode(errors="backslashreplace") if is_text else b""
+        row = np.frombuffer(text, dtype=np.uint8) if is_text else np.asarray(value)
         if row.shape[1:] != column.shape:
             raise ValueError(
                 f"column {column.name}: elements of shape {row.shape[1:]}, {column.shape} expected"
@@ -135,6 +140,23 @@ def _checked(column: Column, array: np.ndarray) -> np.ndarray:
     if converted.dtype.kind == "f" and not np.isfinite(converted).all():
         raise ValueError(f"column {column.name}: NaN or infinity (or too large for {column.dtype})")
     return converted
+
+
+def decode_texts(array: np.ndarray, path: Path, name: str) -> np.ndarray:
+    """(N,) bytes of short texts, as ids and statuses are stored → (N,) str.
+
+    Args:
+        path, name: of the file and the array, for messages.
+
+    Raises:
+        DamagedCacheError: another type, texts longer than an id, or no UTF-8.
+    """
+    if array.dtype.kind != "S" or array.dtype.itemsize > MAX_ID_BYTES:
+        raise DamagedCacheError(f"{path}: array {name!r} is {array.dtype}, text expected; rebuild this shard")
+    try:
+        return np.char.decode(array, "utf-8")
+    except UnicodeDecodeError:
+        raise DamagedCacheError(f"{path}: array {name!r} is no UTF-8; rebuild this shard") from None
 
 
 def status_array(statuses: Sequence[Status]) -> np.ndarray:

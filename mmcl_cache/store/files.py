@@ -13,8 +13,10 @@ from typing import Any
 
 from mmcl_cache.errors import DamagedCacheError
 from mmcl_cache.store.fingerprint import canonical_json
+from mmcl_cache.store.json_text import parse_strict_json
+from mmcl_cache.store.regular import read_regular
 
-MAX_JSON_BYTES = 64 << 20
+MAX_JSON_BYTES = 16 << 20
 _TEMPORARY = ".tmp-"
 
 
@@ -93,19 +95,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: no such file.
-        DamagedCacheError: too large, not JSON, too deep, or not an object.
+        NotADirectoryError: a file where its folder should be.
+        DamagedCacheError: not a regular file, too large, not JSON, too deep, or not an object.
     """
-    size = path.stat().st_size
-    if size > MAX_JSON_BYTES:
-        raise DamagedCacheError(f"{path}: {size} bytes is too large for a description; restore or rebuild it")
     try:
-        value = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        value = parse_strict_json(read_regular(path, MAX_JSON_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise DamagedCacheError(f"{path}: cannot be read ({error.strerror}); restore or rebuild it") from None
+    except ValueError as error:
         raise DamagedCacheError(f"{path}: not readable as JSON ({error}); restore or rebuild it") from None
     if not isinstance(value, dict):
         raise DamagedCacheError(f"{path}: not a JSON object; restore or rebuild it")
     return value
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a JSON number")

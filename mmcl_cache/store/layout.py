@@ -12,6 +12,8 @@ from typing import Any
 
 from mmcl_cache.errors import CacheError
 
+MAX_JOINTS = 1000
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -34,6 +36,8 @@ class Layout:
 
     def __post_init__(self) -> None:
         count = len(self.joints)
+        if count > MAX_JOINTS:
+            raise CacheError(f"layout {self.name[:60]!r}: {count} joints; the limit is {MAX_JOINTS}")
         if len(self.parents) != count:
             raise CacheError(f"layout {self.name!r}: {count} joints but {len(self.parents)} parents")
         if len(set(self.joints)) != count:

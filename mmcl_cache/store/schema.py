@@ -22,6 +22,11 @@ STATUSES: tuple[Status, ...] = ("ok", "absent", "failed")
 
 SPLITS = ("", "train", "test")  # code → name, as stored in the split columns
 MAX_ID_BYTES = 200
+MAX_BODIES, MAX_CHANNELS = 100, 64
+_WIDTHS = {"int": (8, 16, 32, 64), "uint": (8, 16, 32, 64), "float": (16, 32, 64)}
+DTYPES = frozenset(
+    {"bool", "utf8", *(f"{kind}{bits}" for kind, all_bits in _WIDTHS.items() for bits in all_bits)}
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,14 @@ class Column:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Column:
+        """Raises KeyError or TypeError for what `to_json` did not write."""
+        texts = [value[key] for key in ("name", "dtype", "unit", "doc")]
+        if not all(isinstance(text, str) for text in texts) or type(value["ragged"]) is not bool:
+            raise TypeError("a column's name, dtype, unit and doc are text, ragged is true or false")
+        if value["dtype"] not in DTYPES:
+            raise TypeError(f"column {value['name'][:60]!r} is of a type that no cache has")
+        if not _are_numbers(value["shape"], 0, 1 << 31):
+            raise TypeError(f"column {value['name'][:60]!r} has a shape that is none")
         return cls(
             value["name"], value["dtype"], tuple(value["shape"]), value["ragged"], value["unit"], value["doc"]
         )
@@ -133,6 +146,18 @@ class Description:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Description:
+        """Raises KeyError, TypeError or CacheError for what `to_json` did not write."""
+        if not isinstance(value["dataset"], str) or not isinstance(value["clip"], dict):
+            raise TypeError("the data set's name is text, its clip an object")
+        for key in ("classes", "protocols"):
+            if not isinstance(value[key], list) or not all(isinstance(text, str) for text in value[key]):
+                raise TypeError(f"{key} must be a list of texts")
+        numbers = [[value["num_bodies"]], [value["channels"]], value["two_person"]]
+        for found, low, high in zip(
+            numbers, (1, 1, 0), (MAX_BODIES + 1, MAX_CHANNELS + 1, len(value["classes"])), strict=True
+        ):
+            if not _are_numbers(found, low, high):
+                raise TypeError("num_bodies, channels or two_person is out of range")
         return cls(
             dataset=value["dataset"],
             classes=tuple(value["classes"]),
@@ -218,7 +243,7 @@ def check_sample_ids(sample_ids: list[str]) -> None:
     """
     previous = ""
     for sample_id in sample_ids:
-        if not sample_id or len(sample_id.encode()) > MAX_ID_BYTES:
+        if not sample_id or len(sample_id.encode(errors="surrogatepass")) > MAX_ID_BYTES:
             raise CacheError(f"sample id {sample_id[:60]!r}: must have 1 to {MAX_ID_BYTES} bytes")
         if not sample_id.isascii() or not sample_id.isprintable():
             bad = [c for c in sample_id if unicodedata.category(c)[0] in "CZ" and c != " "]
@@ -231,6 +256,11 @@ def check_sample_ids(sample_ids: list[str]) -> None:
         if sample_id < previous:
             raise CacheError(f"sample ids are not sorted: {sample_id!r} after {previous!r}")
         previous = sample_id
+
+
+def _are_numbers(value: Any, low: int, high: int) -> bool:
+    """Whether it is a list of whole numbers in [low, high)."""
+    return isinstance(value, list) and all(type(number) is int and low <= number < high for number in value)
 
 
 def ids_digest(sample_ids: Iterable[str]) -> str:
