@@ -11,7 +11,7 @@ from string import Template
 
 import numpy as np
 
-from mmcl_cache.store import Cache
+from mmcl_cache.store import Cache, cache_fingerprint
 
 from .drawing import Plot, to_svg
 from .findings import ConfusedPair, Findings
@@ -261,6 +261,7 @@ def _fingerprints(page: Page, every: Sequence[FinishedRun]) -> str:
             for name, variants in page.cache.fields().items()
             for variant in variants
         }
+        now["plan"] = cache_fingerprint(page.cache, [])
         rows = [[*row, now.get(row[0], "–")] for row in rows]
     short = [[row[0], *(cell[:16] for cell in row[1:])] for row in rows]
     return html_table(header, short, 99)

@@ -125,7 +125,11 @@ def comparison_text(findings: Findings) -> str:
         return ""
     low, high = found.interval
     sure = "" if low <= 0 <= high else ", beyond chance"
-    p = f"; McNemar p = {found.mcnemar[0].p:.2g}" if len(found.mcnemar) == 1 else ""
+    chances = ", ".join(f"{each.p:.2g}" for each in found.mcnemar)
+    if len(found.first.names) == len(found.second.names) == 1:
+        p = f"; McNemar p = {chances}"
+    else:
+        p = f"; McNemar p, seed by seed: {chances}" if found.paired_by_seed else ""
     text = (
         f"{100 * found.difference:+.2f} points top-1 against the baseline ({100 * found.first.mean:.2f} and "
         f"{100 * found.second.mean:.2f} on {found.samples} samples); 95 % interval {100 * low:+.2f} to "

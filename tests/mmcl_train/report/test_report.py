@@ -116,6 +116,16 @@ def test_repeated_seeds_have_mean_and_spread_and_no_ensemble(tmp_path: Path) -> 
     assert "91.67 ± 4.17" in table and "ensemble" not in table
 
 
+def test_mcnemar_is_told_of_the_runs_that_belong_together(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / f"seed{n}", seed=n, wrong=n) for n in (1, 2)]
+    plain = [write_run(tmp_path / f"plain{n}", seed=n, co_learning=False, wrong=6) for n in (1, 2)]
+    for baselines, told in ((plain, r"McNemar p, seed by seed: [\d.]+, [\d.]+\."), (plain[:1], "")):
+        arguments = [part for baseline in baselines for part in ("--baseline", baseline)]
+        assert call(*runs, *arguments, "--out", tmp_path / "out").exit_code == 0
+        table = (tmp_path / "out" / "table.md").read_text()
+        assert re.search(told, table) if told else "McNemar" not in table
+
+
 def test_scores_alone_are_enough_for_a_page(tmp_path: Path) -> None:
     run = write_run(tmp_path / "bare", val=False, whole=False)
     result = call(run)
