@@ -1,0 +1,106 @@
+"""Which graph product runs: the fused kernels on a GPU, else plain tensor operations."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import torch
+from torch import Tensor
+
+from mmcl_cache.store import UserError
+
+from .plain import plain_graph_product
+
+KERNELS = ("auto", "plain", "triton")
+FUSED_TYPES = (torch.float32, torch.bfloat16, torch.float16)
+MOST_JOINTS = 64  # a tile of more would not fit the registers
+
+_interpreted = (
+    os.environ.get("TRITON_INTERPRET") == "1"
+)  # Triton's own switch: kernels run on the CPU, slowly
+# Importing triton takes a quarter of a second; a torch without CUDA has no use for it.
+_has_triton = (torch.version.cuda is not None or _interpreted) and (
+    importlib.util.find_spec("triton") is not None
+)
+if _has_triton:
+    from .fused import fused_graph_product
+
+_chosen = "auto"
+
+
+def set_kernels(name: str) -> None:
+    """Choose for this process: `auto` (fused where it can run), `plain`, or `triton`.
+
+    Raises:
+        ValueError: unknown name.
+        UserError: `triton` where it cannot run.
+    """
+    global _chosen
+    if name not in KERNELS:
+        raise ValueError(f"unknown kernels {name!r}; known: {', '.join(KERNELS)}")
+    if name == "triton" and (why := find_obstacle(torch.device("cuda"))):
+        raise UserError(f"train.kernels is triton: {why}; use --set train.kernels=auto")
+    _chosen = name
+
+
+def find_obstacle(device: torch.device) -> str:
+    """Why the fused kernels cannot run for tensors there; "" where they can."""
+    if _interpreted and _has_triton:
+        return ""
+    if device.type != "cuda" or not torch.cuda.is_available():
+        return "no CUDA device"
+    if not _has_triton:
+        return "triton is not installed"
+    if torch.version.hip is None and torch.cuda.get_device_capability(device) < (8, 0):
+        return "the GPU is older than compute capability 8.0"
+    return ""
+
+
+def describe_kernels(device: torch.device) -> str:
+    """What runs on a device, in one line for the log."""
+    if _chosen == "plain":
+        return "graph product: plain (train.kernels)"
+    why = find_obstacle(device)
+    return f"graph product: plain ({why})" if why else "graph product: triton"
+
+
+def runs_fused(values: Tensor) -> bool:
+    """Will `graph_product` of these values (N, K·C, T, V) use the fused kernels?"""
+    if _chosen == "plain" or not _has_triton or not (values.is_cuda or _interpreted):
+        return False
+    return values.shape[-1] <= MOST_JOINTS and values.dtype in FUSED_TYPES and values.numel() > 0
+
+
+def graph_product(
+    query: Tensor,
+    key: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    alpha: Tensor,
+    adjacency: Tensor,
+    values: Tensor,
+) -> Tensor:
+    """y[n, c, t, u] = Σ_k Σ_v values[n, k·C + c, t, v] · topology[n, k, c, v, u], where
+
+        topology = alpha · (weight @ tanh(query_u − key_v) + bias) + adjacency.
+
+    The fused kernels never write the topologies (N, K, C, V, V) nor their gradient to memory. Their sums are in
+    float32 and in a fixed order: the same inputs give the same bits.
+
+    Source: CTR-GCN (arXiv:2107.12213), equations 5 to 8, from-joint first.
+
+    Args:
+        query, key: (N, K, R, V), the mean over time taken.
+        weight, bias: (K, C, R), (K, C), of the refinement.
+        alpha: one element.
+        adjacency: (K, V from, V to).
+        values: (N, K·C, T, V).
+
+    Returns:
+        (N, C, T, V), of the values' type.
+    """
+    if runs_fused(values):
+        made: Tensor = fused_graph_product(query, key, weight, bias, alpha, adjacency, values)
+        return made
+    return plain_graph_product(query, key, weight, bias, alpha, adjacency, values)

@@ -1,0 +1,125 @@
+"""The fused kernels under Triton's interpreter; `test_interpreted.py` runs this in a process of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import triton.language as tl
+from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+
+from mmcl_train.kernels import describe_kernels, fused, graph_product, runs_fused, set_kernels
+from mmcl_train.kernels.plain import plain_graph_product
+from tests.mmcl_train.kernels.cases import draw_weights, make_inputs, relative_errors, run
+
+# channels, relation, frames, joints: NW-UCLA's and MediaPipe's joints, clips that fill no tile, relations of two tiles.
+SIZES = [(16, 8, 13, 17), (64, 8, 52, 20), (16, 20, 64, 25), (16, 8, 16, 33)]
+# bfloat16 keeps 8 bits; alpha's gradient is a sum that cancels, so its share of error is the largest.
+TOLERANCE = {torch.float32: 2e-5, torch.float16: 1e-2, torch.bfloat16: 6e-2}
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_fused_product_and_all_gradients_equal_the_plain_ones(sizes: tuple[int, int, int, int]) -> None:
+    inputs = make_inputs(1, *sizes)
+    weights = draw_weights(inputs)
+    single = [value.float() for value in inputs]
+    assert runs_fused(single[-1])
+    errors = relative_errors(run(graph_product, single, weights), run(plain_graph_product, inputs, weights))
+    assert max(errors.values()) < TOLERANCE[torch.float32], errors
+
+
+@pytest.fixture
+def dot_of_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter holds bfloat16 as bits and multiplies these as if they were whole numbers: widen them first."""
+    whole = InterpreterBuilder.create_dot
+
+    def widen(handle: TensorHandle) -> TensorHandle:
+        if handle.dtype.scalar != tl.bfloat16:
+            return handle
+        return TensorHandle((handle.data.astype(np.uint32) << 16).view(np.float32), tl.float32)
+
+    def dot(self: InterpreterBuilder, a: TensorHandle, b: TensorHandle, *others: Any) -> TensorHandle:
+        return whole(self, widen(a), widen(b), *others)
+
+    monkeypatch.setattr(InterpreterBuilder, "create_dot", dot)
+
+
+@pytest.mark.usefixtures("dot_of_bfloat16")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_values_and_relations_with_float32_parameters(dtype: torch.dtype) -> None:
+    """As under autocast: activations are narrow, parameters wide, and every gradient has its own's type."""
+    inputs = make_inputs(1, 16, 8, 16, 17)
+    weights = draw_weights(inputs)
+    narrow = [value.to(dtype if n in (0, 1, 6) else torch.float32) for n, value in enumerate(inputs)]
+    exact = [value.double() for value in narrow]
+    found = run(graph_product, narrow, weights)
+    errors = relative_errors(found, run(plain_graph_product, exact, weights))
+    assert max(errors.values()) < TOLERANCE[dtype], errors
+    leaves = [value.clone().requires_grad_() for value in narrow]
+    graph_product(*leaves).sum().backward()
+    assert all(leaf.grad is not None and leaf.grad.dtype == leaf.dtype for leaf in leaves)
+
+
+@pytest.mark.parametrize("layout", ["channels last", "sliced in time", "sliced in channels"])
+def test_values_that_are_not_contiguous(layout: str) -> None:
+    inputs = [value.float() for value in make_inputs(2, 16, 8, 16, 17)]
+    if layout == "channels last":
+        inputs[-1] = inputs[-1].to(memory_format=torch.channels_last)
+    elif layout == "sliced in time":
+        inputs[-1] = inputs[-1].repeat_interleave(2, dim=2)[:, :, ::2]
+    else:
+        inputs[-1] = torch.cat([inputs[-1], inputs[-1]], dim=1)[:, : inputs[-1].shape[1]]
+    assert not inputs[-1].is_contiguous()
+    found, expected = graph_product(*inputs), plain_graph_product(*inputs)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert found.is_contiguous(memory_format=torch.channels_last) == (layout == "channels last")
+
+
+@pytest.mark.parametrize("place", range(len(fused.PRODUCT_CONFIGS)))
+def test_every_tiling_gives_the_same_product(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips longer than a tile and clips shorter, on a sample of one channel tile and a half."""
+    for launcher in (fused.FORWARD, fused.VALUES_GRADIENT):
+        monkeypatch.setattr(launcher, "configs", fused.PRODUCT_CONFIGS[place : place + 1])
+    inputs = make_inputs(1, 24, 8, 20, 20)
+    weights = draw_weights(inputs)
+    found = run(graph_product, [value.float() for value in inputs], weights)
+    errors = relative_errors(found, run(plain_graph_product, inputs, weights))
+    assert max(errors.values()) < TOLERANCE[torch.float32], errors
+
+
+def test_same_inputs_give_the_same_bits() -> None:
+    inputs = [value.float() for value in make_inputs(2, 16, 8, 16, 16)]
+    weights = draw_weights(inputs)
+    first, second = (run(graph_product, inputs, weights) for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def test_compile_traces_through_the_product_without_a_break() -> None:
+    inputs = [value.float() for value in make_inputs(1, 16, 8, 16, 17)]
+    weights = draw_weights(inputs)
+
+    def product(*arguments: torch.Tensor) -> torch.Tensor:
+        return torch.relu(graph_product(*arguments))
+
+    compiled = torch.compile(product, backend="aot_eager", fullgraph=True)
+    for one, other in zip(run(compiled, inputs, weights), run(product, inputs, weights), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_registration_with_torch_is_sound() -> None:
+    inputs = [value.float().requires_grad_() for value in make_inputs(1, 16, 8, 16, 16)]
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    torch.library.opcheck(fused.fused_graph_product, inputs, test_utils=checks)
+
+
+def test_choice_says_what_runs() -> None:
+    device = torch.device("cpu")
+    assert describe_kernels(device) == "graph product: triton"
+    set_kernels("plain")
+    try:
+        assert describe_kernels(device) == "graph product: plain (train.kernels)"
+        assert not runs_fused(torch.zeros(1, 3, 4, 5))
+    finally:
+        set_kernels("auto")
