@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from mmcl_cache.store import Cache, UserError, open_cache
+from mmcl_cache.store import Cache, CacheError, UserError, open_cache
 from mmcl_train.config import RunConfig
 from mmcl_train.data.features import load_text
 from mmcl_train.engine.checkpoint import list_checkpoints, load_state, unpack
@@ -89,6 +89,7 @@ def evaluate_transfer(
     yield f"  top-1 {100 * plain.top1:.2f}  top-{TOP} {100 * plain.top5:.2f}"
     results = [plain]
     if refined:
+        yield from describe_text(run, cache, text_variant)
         scores, missing = refine_logits(run, cache, clips, logits, text_variant)
         results.append(measure_transfer(scores, clips.labels, chosen))
         note = f"  ({missing} samples without text keep their own scores)" if missing else ""
@@ -143,8 +144,7 @@ def refine_logits(
             f"{cache.path} has no text, which refined scores need: build it with `mmcl-cache build --field text`, "
             "with the questions and model of the run's cache, or leave --refined out"
         )
-    place = RunFolder(run)
-    feature = (load_config(place.config) if place.config.is_file() else RunConfig()).data.text_feature
+    feature = read_config(run).data.text_feature
     text = load_text(cache.field("text", text_variant), clips.sample_ids, feature)
     expected = frm.mlp[0].in_features
     if text.width != expected:
@@ -156,6 +156,30 @@ def refine_logits(
         refined = frm(torch.from_numpy(text.values).float(), torch.from_numpy(logits)).numpy()
     scores: NDArray[np.float32] = np.where(text.valid[:, None], refined, logits)
     return scores, int((~text.valid).sum())
+
+
+def read_config(run: Path) -> RunConfig:
+    """The settings of a run; the usual ones where the folder has none."""
+    place = RunFolder(run)
+    return load_config(place.config) if place.config.is_file() else RunConfig()
+
+
+def describe_text(run: Path, cache: Cache, text_variant: str) -> Iterator[str]:
+    """A line where the target's text was made otherwise than the run's, as far as the run's cache is still there."""
+    data = read_config(run).data
+    if text_variant not in cache.fields().get("text", []):
+        return
+    try:
+        ours = open_cache(Path(data.cache)).field("text", data.text_variant).settings
+    except CacheError:
+        return
+    theirs = cache.field("text", text_variant).settings
+    differ = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
+    if differ:
+        told = "; ".join(
+            f"{key} {theirs.get(key)!r} there, {ours.get(key)!r} in training" for key in differ[:3]
+        )
+        yield f"  note: the target's text was made otherwise than the text trained with: {told}"
 
 
 def read_frm(run: Path) -> FeatureRefinement:

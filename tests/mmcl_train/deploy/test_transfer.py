@@ -8,15 +8,18 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from mmcl_cache.cli import main as cache_cli
 from mmcl_cache.skeletons.matlab import read_kinect_mat
-from mmcl_cache.store import LAYOUTS, Cache, Column, Description, Row, SampleTable, create_cache
+from mmcl_cache.store import LAYOUTS, Cache, Column, Description, Row, SampleTable, create_cache, open_cache
 from mmcl_train.cli import cli
+from mmcl_train.config import RunConfig
 from mmcl_train.deploy.class_map import MAPS
 from mmcl_train.deploy.joint_map import find_matrix, map_joints
 from mmcl_train.deploy.torch_model import TorchModel
 from mmcl_train.deploy.transfer import load_target, measure_transfer
 from mmcl_train.engine.checkpoint import pack
 from mmcl_train.method.frm import FeatureRefinement
+from mmcl_train.settings import override, to_json
 from tests.mmcl_train.data.small_cache import write_field
 from tests.mmcl_train.deploy.small_run import make_run
 
@@ -69,6 +72,20 @@ def make_target(path: Path, text: bool = True, layout: str = "utd-mhad20") -> Ca
     return cache
 
 
+def make_run_with_frm(folder: Path, text_width: int) -> Path:
+    make_run(folder, classes=120, dataset="ntu120")
+    step = folder / "checkpoints" / "step-00000001"
+    step.mkdir(parents=True)
+    (step / "state.json").write_text("{}")
+    torch.manual_seed(0)
+    frm = FeatureRefinement(text_width, 120)
+    torch.nn.init.uniform_(frm.matrices, 0.2, 3)
+    (step / "task.safetensors").write_bytes(
+        pack({f"frm.{name}": value for name, value in frm.state_dict().items()})
+    )
+    return folder
+
+
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Cache:
     return make_target(tmp_path_factory.mktemp("target") / "cache")
@@ -77,17 +94,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Cache:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model in NTU's layout with 120 classes, trained on nothing, and an FRM beside it."""
-    folder = make_run(tmp_path_factory.mktemp("run") / "run", classes=120, dataset="ntu120")
-    step = folder / "checkpoints" / "step-00000001"
-    step.mkdir(parents=True)
-    (step / "state.json").write_text("{}")
-    torch.manual_seed(0)
-    frm = FeatureRefinement(3, 120)
-    torch.nn.init.uniform_(frm.matrices, 0.2, 3)
-    (step / "task.safetensors").write_bytes(
-        pack({f"frm.{name}": value for name, value in frm.state_dict().items()})
-    )
-    return folder
+    return make_run_with_frm(tmp_path_factory.mktemp("run") / "run", 3)
 
 
 def test_every_joint_of_the_target_is_a_weighted_mean() -> None:
@@ -155,6 +162,38 @@ def test_transfer_runs_end_to_end_with_and_without_refined_scores(target: Cache,
         and "(1 samples without text keep their own scores)" in result.output
     )
     assert "action 3 → class 22 | 4 |" in result.output
+
+
+def test_scores_are_refined_by_what_a_model_answered_of_real_strips(shared: Path, tmp_path: Path) -> None:
+    """UTD-MHAD's depth videos and skeletons, built with the embedded model; the FRM is that of no training."""
+    cache = tmp_path / "cache"
+    source = f"--dataset utd-mhad --source {shared}/data/utd_mhad --video depth --limit 4 --quiet"
+    fields = "--field skeleton --field strip --field text --workers 1 --model-threads 1 --device cpu"
+    built = CliRunner().invoke(cache_cli, f"build {source} --cache {cache} {fields}".split())
+    assert built.exit_code == 0, built.output
+    width = (
+        open_cache(cache).field("text").load(open_cache(cache).samples.sample_ids)["hidden_mean"].shape[-1]
+    )
+    run = make_run_with_frm(tmp_path / "run", width)
+    (tmp_path / "map.json").write_text(json.dumps({"classes": {"9": 22}}))
+    result = call("transfer", "--run", run, "--cache", cache, "--refined", "--map", tmp_path / "map.json")
+    assert result.exit_code == 0, result.output
+    assert "N = 4, 1 classes" in result.output and "refined: top-1" in result.output
+    assert "without text" not in result.output
+
+
+def test_text_that_was_made_otherwise_than_the_runs_is_noted(target: Cache, tmp_path: Path) -> None:
+    run = make_run_with_frm(tmp_path / "run", 3)
+    own = make_target(tmp_path / "own", text=False)
+    columns = (Column("hidden_mean", "float16", (1, 3)),)
+    for variant, question in (("same", "a test"), ("other", "another <question>")):
+        own.add_field("text", variant, {"of": question}, columns)
+        config = override(RunConfig(), [f"data.cache={own.path}", f"data.text_variant={variant}"])
+        (run / "config.json").write_text(to_json(config))
+        result = call("transfer", "--run", run, "--cache", target.path, "--refined")
+        assert result.exit_code == 0, result.output
+        noted = "of 'a test' there, 'another <question>' in training" in result.output
+        assert noted is (variant == "other")
 
 
 def test_all_of_utd_mhad_gives_191_samples(shared: Path, run: Path, tmp_path: Path) -> None:
