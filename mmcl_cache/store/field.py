@@ -11,13 +11,14 @@ import numpy as np
 
 from mmcl_cache.errors import DamagedCacheError, MissingFieldError
 from mmcl_cache.store.columns import Columns
+from mmcl_cache.store.contents import read_columns, read_offsets
 from mmcl_cache.store.fingerprint import fingerprint
 from mmcl_cache.store.join import JoinedTable, Part, divide, map_threads
 from mmcl_cache.store.marker import Marker, read_marker, replacement_path
 from mmcl_cache.store.replacement import finish_replacement, replace_shard
 from mmcl_cache.store.schema import FORMAT_VERSION, REASON_COLUMN, Column, Row
 from mmcl_cache.store.seals import SealBook
-from mmcl_cache.store.shard import Check, open_shard, read_columns, read_lengths, write_shard
+from mmcl_cache.store.shard import Check, open_shard, write_shard
 
 
 class Field:
@@ -151,7 +152,7 @@ class Field:
         """
         marker, chosen = self._complete(index), self._chosen(columns)
         with open_shard(self.folder, index, marker, self.seals, check) as file:
-            return read_columns(file, marker, chosen, self._shards[index])
+            return read_columns(file, chosen, self._shards[index])
 
     def load(
         self,
@@ -182,19 +183,19 @@ class Field:
 
         def measure(part: Part) -> dict[str, np.ndarray]:
             with open_shard(self.folder, part.shard, markers[part.shard], self.seals) as file:
-                return read_lengths(file, markers[part.shard], chosen)
+                rows = len(self._shards[part.shard])
+                return {c.name: np.diff(read_offsets(file, c, rows))[part.rows] for c in ragged}
 
         def fill(part: Part) -> None:
-            ids, marker = self._shards[part.shard], markers[part.shard]
-            with open_shard(self.folder, part.shard, marker, self.seals) as file:
-                joined.fill(part, read_columns(file, marker, chosen, ids))
+            with open_shard(self.folder, part.shard, markers[part.shard], self.seals) as file:
+                joined.fill(part, file, self._shards[part.shard])
 
-        lengths = {
-            c.name: np.zeros(len(wanted), dtype=np.int64) for c in (REASON_COLUMN, *chosen) if c.is_ragged
-        }
+        # Two passes, so that memory holds the result and no second copy: lengths first, then values to their places.
+        ragged = [c for c in (REASON_COLUMN, *chosen) if c.is_ragged]
+        lengths = {c.name: np.zeros(len(wanted), dtype=np.int64) for c in ragged}
         for part, found in zip(parts, map_threads(measure, parts), strict=True):
             for name, each in found.items():
-                lengths[name][part.places] = each[part.rows]
+                lengths[name][part.places] = each
         joined = JoinedTable(wanted, chosen, lengths, spare)
         for _ in map_threads(fill, parts):
             pass

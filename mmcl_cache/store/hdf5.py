@@ -123,6 +123,33 @@ class ArrayFile:
         Raises:
             DamagedCacheError: it is not there or is something else.
         """
+        found = self._find(name, dtype, shape)
+        array = np.empty(found.shape, dtype=found.dtype)
+        self.read_into(array, name, 0)
+        return array
+
+    def length(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+        """How many elements of this dtype and shape the array has.
+
+        Raises:
+            DamagedCacheError: it is not there or is something else.
+        """
+        return self._find(name, dtype, (None, *shape)).shape[0]
+
+    def read_into(self, into: np.ndarray, name: str, begin: int) -> None:
+        """Elements `begin`, `begin` + 1 … of an array, as many as `into` holds, which lies in one piece.
+
+        Raises:
+            DamagedCacheError: it is not there, is of another type, or has not so many.
+        """
+        found = self._find(name, into.dtype, (None, *into.shape[1:]))
+        if begin < 0 or begin + len(into) > found.shape[0]:
+            raise DamagedCacheError(f"{self.path}: array {name!r} has not {begin + len(into)} rows")
+        if into.size:
+            step = found.nbytes // found.shape[0]
+            self._fill(into.reshape(-1).view(np.uint8).data, found.offset + begin * step, name)
+
+    def _find(self, name: str, dtype: np.dtype[Any] | None, shape: tuple[int | None, ...]) -> Place:
         found = self._places.get(name)
         if found is None:
             raise DamagedCacheError(f"{self.path}: no array {name!r}; rebuild this shard")
@@ -134,10 +161,7 @@ class ArrayFile:
             raise DamagedCacheError(
                 f"{self.path}: array {name!r} is {found.dtype} {found.shape}, {expected} expected; rebuild this shard"
             )
-        array = np.empty(found.shape, dtype=found.dtype)
-        if array.size:
-            self._fill(array.reshape(-1).view(np.uint8).data, found.offset, name)
-        return array
+        return found
 
     def _fill(self, into: memoryview, offset: int, name: str) -> None:
         if isinstance(self._source, bytes):

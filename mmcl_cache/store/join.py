@@ -11,6 +11,8 @@ from typing import TypeVar
 import numpy as np
 
 from mmcl_cache.store.columns import Columns, Ragged
+from mmcl_cache.store.contents import read_offsets, read_status
+from mmcl_cache.store.hdf5 import ArrayFile
 from mmcl_cache.store.schema import REASON_COLUMN, Column
 
 MOST_THREADS = 4  # that read shards; each holds one in memory
@@ -25,6 +27,16 @@ class Part:
     shard: int
     rows: np.ndarray
     places: np.ndarray
+
+    def runs(self) -> list[tuple[int, int, int]]:
+        """(first row, one past the last row, place of the first): rows that stand side by side here and there."""
+        breaks = np.flatnonzero((np.diff(self.rows) != 1) | (np.diff(self.places) != 1)) + 1
+        begins = [0, *breaks.tolist()]
+        ends = [*breaks.tolist(), len(self.rows)]
+        return [
+            (int(self.rows[a]), int(self.rows[z - 1]) + 1, int(self.places[a]))
+            for a, z in zip(begins, ends, strict=True)
+        ]
 
 
 def divide(shards: Sequence[np.ndarray], wanted: np.ndarray) -> list[Part]:
@@ -69,28 +81,39 @@ class JoinedTable:
     ) -> None:
         self._sample_ids = sample_ids
         self._status = np.empty(len(sample_ids), dtype="U6")
-        self._reasons = _empty_ragged(REASON_COLUMN, lengths[REASON_COLUMN.name], 0)
-        self._values: dict[str, np.ndarray | Ragged] = {
-            c.name: _empty_ragged(c, lengths[c.name], spare)
+        self._columns: dict[Column, np.ndarray | Ragged] = {
+            c: _empty_ragged(c, lengths[c.name], spare)
             if c.is_ragged
             else np.empty((len(sample_ids), *c.shape), dtype=c.stored_dtype)
-            for c in columns
+            for c in (REASON_COLUMN, *columns)
         }
 
-    def fill(self, part: Part, found: Columns) -> None:
-        self._status[part.places] = found.status[part.rows]
-        _scatter_ragged(found.reasons, self._reasons, part)
-        for name, values in found.values.items():
-            into = self._values[name]
+    def fill(self, part: Part, file: ArrayFile, sample_ids: np.ndarray) -> None:
+        """Read what is wanted of a shard, and nothing else of it, straight to where it belongs.
+
+        Args:
+            sample_ids: of the whole shard.
+
+        Raises:
+            DamagedCacheError: the shard holds something else.
+        """
+        self._status[part.places] = read_status(file, sample_ids)[part.rows]
+        runs = part.runs()
+        for column, into in self._columns.items():
             if isinstance(into, Ragged):
-                assert isinstance(values, Ragged)
-                _scatter_ragged(values, into, part)
+                at = read_offsets(file, column, len(sample_ids))
+                for begin, end, place in runs:
+                    first, last = into.offsets[place], into.offsets[place + end - begin]
+                    file.read_into(into.flat[first:last], column.name, int(at[begin]))
             else:
-                assert isinstance(values, np.ndarray)
-                into[part.places] = values[part.rows]
+                for begin, end, place in runs:
+                    file.read_into(into[place : place + end - begin], column.name, begin)
 
     def columns(self) -> Columns:
-        return Columns(self._sample_ids, self._status, self._reasons, self._values)
+        values = {column.name: values for column, values in self._columns.items()}
+        reasons = values.pop(REASON_COLUMN.name)
+        assert isinstance(reasons, Ragged)
+        return Columns(self._sample_ids, self._status, reasons, values)
 
 
 def map_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
@@ -106,12 +129,3 @@ def _empty_ragged(column: Column, lengths: np.ndarray, spare: int) -> Ragged:
     flat = np.empty((total + spare, *column.shape), dtype=column.stored_dtype)
     flat[total:] = 0
     return Ragged(flat, offsets, column.dtype == "utf8")
-
-
-def _scatter_ragged(values: Ragged, into: Ragged, part: Part) -> None:
-    begins, ends = into.offsets[part.places], into.offsets[part.places + 1]
-    filled = ends > begins  # most reasons are empty
-    for row, begin, end in zip(
-        part.rows[filled].tolist(), begins[filled].tolist(), ends[filled].tolist(), strict=True
-    ):
-        into.flat[begin:end] = values.stored(row)

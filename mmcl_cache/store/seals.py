@@ -57,13 +57,13 @@ class Seal:
     """What was found when the file was hashed: its marker, which agreed, and where its arrays lie."""
 
     stamp: Stamp
-    marker: Mapping[str, Any]
+    marker: Marker
     places: Mapping[str, Place]
 
     def to_json(self) -> dict[str, Any]:
         return {
             "stamp": asdict(self.stamp),
-            "marker": dict(self.marker),
+            "marker": asdict(self.marker),
             "arrays": {name: [p.offset, p.dtype.str, list(p.shape)] for name, p in self.places.items()},
         }
 
@@ -74,7 +74,7 @@ class Seal:
             name: Place(int(offset), np.dtype(dtype), tuple(int(n) for n in shape))
             for name, (offset, dtype, shape) in value["arrays"].items()
         }
-        return cls(Stamp(**value["stamp"]), value["marker"], places)
+        return cls(Stamp(**value["stamp"]), Marker(**value["marker"]), places)
 
 
 class SealBook:
@@ -88,14 +88,14 @@ class SealBook:
     def find(self, index: int, stamp: Stamp, marker: Marker) -> Mapping[str, Place] | None:
         """Where the arrays of shard `index` lie, if it is the file that was hashed, unchanged; otherwise None."""
         seal = self._opened().get(index)
-        if seal is None or seal.stamp != stamp or seal.marker != asdict(marker):
+        if seal is None or seal.stamp != stamp or seal.marker != marker:
             return None
         return seal.places
 
     def add(self, index: int, stamp: Stamp, marker: Marker, places: Mapping[str, Place]) -> None:
         """Seal a shard whose content, read after `stamp` was taken, is what its marker says."""
         if stamp.is_settled():
-            self._opened()[index] = Seal(stamp, asdict(marker), places)
+            self._opened()[index] = Seal(stamp, marker, places)
             self._is_new = True
 
     def save(self) -> None:

@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from mmcl_cache.errors import DamagedCacheError
-from mmcl_cache.store.columns import Columns, Ragged, pack_column, status_array
+from mmcl_cache.store.columns import Ragged, pack_column, status_array
+from mmcl_cache.store.contents import OFFSETS
 from mmcl_cache.store.files import file_sha256, written_in_place
 from mmcl_cache.store.hdf5 import ArrayFile, Place, find_arrays, write_arrays
 from mmcl_cache.store.marker import Marker, data_path, shard_path, write_marker
@@ -37,7 +38,6 @@ from mmcl_cache.store.seals import SealBook, Stamp
 Check = Literal["always", "once", "never"]
 # Of a shard's content against its marker: always; unless the same file was hashed before and nothing has touched it
 # since; never, for what is only counted. Size, structure, ids and settings are compared in any case.
-OFFSETS = ".offsets"
 
 
 def write_shard(
@@ -156,66 +156,3 @@ def _find_hashed(path: Path, content: bytes, marker: Marker) -> dict[str, Place]
 def _check_fingerprint(path: Path, attributes: dict[str, Any], marker: Marker) -> None:
     if attributes.get("fingerprint") != marker.fingerprint:
         raise DamagedCacheError(f"{path}: made with other settings than its marker says; rebuild this shard")
-
-
-def read_columns(
-    file: ArrayFile, marker: Marker, columns: Sequence[Column], sample_ids: np.ndarray
-) -> Columns:
-    """An open shard as columns.
-
-    Args:
-        sample_ids: (rows,) str that the shard plan puts here.
-
-    Raises:
-        DamagedCacheError: anything is not as its marker and its field say.
-    """
-    rows = marker.rows
-    stored = np.char.decode(_read_bytes(file, ID_COLUMN, rows), "utf-8")
-    if len(stored) != len(sample_ids) or (stored != sample_ids).any():
-        raise DamagedCacheError(
-            f"{file.path}: its sample ids are not those of the shard plan; rebuild this shard"
-        )
-    status = np.char.decode(_read_bytes(file, STATUS_COLUMN, rows), "ascii")
-    unknown = set(np.unique(status).tolist()) - set(STATUSES)
-    if unknown:
-        raise DamagedCacheError(f"{file.path}: unknown status {sorted(unknown)[0]!r}; rebuild this shard")
-    reasons = _read_ragged(file, REASON_COLUMN, rows)
-    sources = _read_ragged(file, SOURCE_COLUMN, rows) if SOURCE_COLUMN.name in file else None
-    return Columns(
-        sample_ids, status, reasons, {c.name: _read_column(file, c, rows) for c in columns}, sources
-    )
-
-
-def read_lengths(file: ArrayFile, marker: Marker, columns: Sequence[Column]) -> dict[str, np.ndarray]:
-    """(rows,) int64 lengths of every ragged column, the reasons included, without reading what they hold.
-
-    Raises:
-        DamagedCacheError: anything is not as its marker says.
-    """
-    ragged = [c.name for c in (REASON_COLUMN, *columns) if c.is_ragged]
-    return {n: np.diff(file.read(n + OFFSETS, np.dtype("int64"), (marker.rows + 1,))) for n in ragged}
-
-
-def _read_bytes(file: ArrayFile, name: str, rows: int) -> np.ndarray:
-    array = file.read(name, None, (rows,))
-    if array.dtype.kind != "S":
-        raise DamagedCacheError(
-            f"{file.path}: array {name!r} is {array.dtype}, text expected; rebuild this shard"
-        )
-    return array
-
-
-def _read_column(file: ArrayFile, column: Column, rows: int) -> np.ndarray | Ragged:
-    if column.is_ragged:
-        return _read_ragged(file, column, rows)
-    return file.read(column.name, column.stored_dtype, (rows, *column.shape))
-
-
-def _read_ragged(file: ArrayFile, column: Column, rows: int) -> Ragged:
-    flat = file.read(column.name, column.stored_dtype, (None, *column.shape))
-    offsets = file.read(column.name + OFFSETS, np.dtype("int64"), (rows + 1,))
-    if offsets[0] != 0 or offsets[-1] != len(flat) or (np.diff(offsets) < 0).any():
-        raise DamagedCacheError(
-            f"{file.path}: offsets of {column.name!r} do not fit its data; rebuild this shard"
-        )
-    return Ragged(flat, offsets, column.dtype == "utf8")

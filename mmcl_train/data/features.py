@@ -121,7 +121,7 @@ def _check_there(field: Field, feature: str, needed: Mapping[str, tuple[str, ...
 
 
 def _masked(columns: Columns, values: np.ndarray) -> FeatureMatrix:
+    """The matrix of what was loaded for this alone: rows that are not ok are set to zeros where they are."""
     valid = columns.valid
-    if not valid.all():
-        values = np.where(valid[:, None], values, np.zeros((), values.dtype))
+    values[~valid] = 0
     return FeatureMatrix(values, valid)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmcl_cache.store import Columns, Description, UserError
+from mmcl_cache.store import Columns, Description, Ragged, UserError
 from mmcl_train.data.features import FeatureMatrix
 
 DEVICE_SHARE = 0.5  # of a GPU's free memory that data may take; the rest is for training
@@ -53,12 +53,9 @@ def make_tensors(
 ) -> dict[str, Tensor]:
     """Everything a split holds, in host memory. Unusable samples hold no joints, so the flat store stays as it is."""
     stored = skeletons["joints"]
-    flat = torch.empty((len(stored.flat) + 1, *stored.flat.shape[1:]), dtype=torch.float32)
-    flat[:-1] = torch.from_numpy(np.ascontiguousarray(stored.flat))
-    flat[-1] = 0  # the absent body, see `Recordings`
     absent = np.zeros(int(usable.sum()), dtype=bool)
     held = {
-        "flat": flat,
+        "flat": torch.from_numpy(_with_absent_body(stored)),
         "starts": torch.from_numpy(stored.offsets[:-1][usable]),
         "frames": torch.from_numpy(skeletons["frames"][usable].astype(np.int64)),
         "bodies": torch.from_numpy(skeletons["bodies"][usable].astype(np.int64)),
@@ -68,5 +65,16 @@ def make_tensors(
     }
     for name, matrix in (("rgb", rgb), ("text", text)):
         if matrix is not None:
-            held[name] = torch.from_numpy(np.ascontiguousarray(matrix.values[usable]))
+            values = matrix.values if usable.all() else matrix.values[usable]
+            held[name] = torch.from_numpy(np.ascontiguousarray(values))
     return held
+
+
+def _with_absent_body(joints: Ragged) -> np.ndarray:
+    """(ΣT·M + 1, V, C) float32 whose last row is zeros, see `Recordings`; nothing is copied where it was loaded so."""
+    total = int(joints.offsets[-1])
+    is_ready = len(joints.flat) == total + 1 and joints.flat.dtype == np.float32
+    if is_ready and not joints.flat[-1].any():
+        return joints.flat
+    absent = np.zeros((1, *joints.flat.shape[1:]), dtype=np.float32)
+    return np.concatenate([joints.flat[:total], absent], dtype=np.float32)

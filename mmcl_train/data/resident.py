@@ -226,7 +226,7 @@ def load_split(
     if not len(sample_ids):
         raise UserError(f"{cache.path}: no samples to load")
     skeletons = cache.field("skeleton", settings.skeleton_variant).load(
-        sample_ids, ("joints", "frames", "bodies")
+        sample_ids, ("joints", "frames", "bodies"), spare=1
     )
     text = rgb = None
     if settings.text_variant:
