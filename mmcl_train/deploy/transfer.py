@@ -19,7 +19,7 @@ from mmcl_train.engine.folder import RunFolder
 from mmcl_train.method.frm import FeatureRefinement
 from mmcl_train.settings import load_config
 
-from .class_map import TransferMap, find_map
+from .class_map import MAPS, TransferMap, find_map
 from .joint_map import find_matrix
 from .mapped import MappedClips, load_clips
 from .prediction import BATCH
@@ -208,7 +208,7 @@ def describe_doubts(model: TorchModel, chosen: TransferMap, clips: MappedClips) 
     beyond = sorted(label for label in chosen.classes.values() if label >= count)
     if beyond:
         yield f"  note: the model has {count} classes; {', '.join(map(str, beyond))} are none of them and never right"
-    if model.input.dataset not in NTU:
+    if model.input.dataset not in NTU and chosen in MAPS.values():
         yield "  note: the model was not trained on NTU; the built-in maps name NTU's classes: the number means nothing"
     if clips.left_out:
         yield f"  note: {len(clips.left_out)} samples left out: {next(iter(clips.left_out.values()))}"

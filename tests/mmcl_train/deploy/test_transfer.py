@@ -236,6 +236,16 @@ def test_fine_tuning_is_an_ordinary_run_on_the_mapped_cache(target: Cache, run: 
     assert call(*command).exit_code == 0  # finished: says its result again
 
 
+def test_a_model_of_other_data_than_ntu_is_doubted_where_the_map_names_ntus_classes(
+    target: Cache, tmp_path: Path
+) -> None:
+    other = make_run(tmp_path, classes=120, dataset="demo")
+    assert "means nothing" in call("transfer", "--run", other, "--cache", target.path).output
+    (tmp_path / "map.json").write_text(json.dumps({"classes": {"action 1": 5}}))
+    told = call("transfer", "--run", other, "--cache", target.path, "--map", tmp_path / "map.json")
+    assert told.exit_code == 0 and "means nothing" not in told.output
+
+
 def test_a_map_of_ones_own_is_read_from_a_file(target: Cache, run: Path, tmp_path: Path) -> None:
     path = tmp_path / "map.json"
     path.write_text(json.dumps({"classes": {"action 1": "class 5", "3": 22}}))
