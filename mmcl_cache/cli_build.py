@@ -32,6 +32,9 @@ def _source_options(command: Any) -> Any:
         click.option(
             "--csv", type=click.Path(path_type=Path), help="Of `folder`: the table that lists the samples."
         ),
+        click.option(
+            "--follow-links", is_flag=True, help="Read files outside the source, behind links that lie in it."
+        ),
         click.option("--limit", type=int, metavar="N", help="Only the first N samples of the sorted ids."),
     ]
     for option in reversed(options):
@@ -113,6 +116,7 @@ def build(
     video: str,
     layout: str | None,
     csv: Path | None,
+    follow_links: bool,
     limit: int | None,
     cache: Path | None,
     fields: tuple[str, ...],
@@ -162,7 +166,7 @@ def build(
         cache=cache or Path("caches") / dataset,
         fields=fields or None,
         variants=named_variants(variants),
-        scan=ScanOptions(video=video, layout=layout, csv=csv),
+        scan=ScanOptions(video=video, layout=layout, csv=csv, follow_links=follow_links),
         strip=StripSettings(tiles=tiles, sampling=sampling, crop=how, crop_scope=crop_scope, slack=slack),
         detector=detector or None,
         vqa=vqa,
@@ -259,6 +263,7 @@ def plan(
     video: str,
     layout: str | None,
     csv: Path | None,
+    follow_links: bool,
     limit: int | None,
     shard_size: int,
     as_json: bool,
@@ -272,7 +277,7 @@ def plan(
         dataset=dataset,
         source=source or Path("data") / dataset,
         cache=Path("caches") / dataset,
-        scan=ScanOptions(video=video, layout=layout, csv=csv),
+        scan=ScanOptions(video=video, layout=layout, csv=csv, follow_links=follow_links),
         limit=limit,
         shard_size=shard_size,
     )

@@ -24,6 +24,7 @@ def scan_dataset(config: BuildConfig) -> Dataset:
     if config.dataset not in DATASETS:
         raise UserError(f"no data set {config.dataset!r}; known: {', '.join(sorted(DATASETS))}")
     dataset = DATASETS[config.dataset](config.source, config.scan)
+    dataset = replace(dataset, follow_links=config.scan.follow_links)
     if not dataset.samples:
         raise SourceError(f"{config.source}: no sample of {config.dataset} found")
     if config.limit is not None:

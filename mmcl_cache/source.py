@@ -37,7 +37,7 @@ def find_source(cache: Cache, source: Path, options: ScanOptions) -> Dataset:
         there.get(sample_id) or Sample(sample_id, int(label))
         for sample_id, label in zip(table.sample_ids.tolist(), table.labels.tolist(), strict=True)
     )
-    return replace(found, samples=samples, splits={})
+    return replace(found, samples=samples, splits={}, follow_links=options.follow_links)
 
 
 def complete_options(cache: Cache, options: ScanOptions) -> ScanOptions:

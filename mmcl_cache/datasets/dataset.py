@@ -58,11 +58,13 @@ class ScanOptions:
         video: image source: "auto", "color", "depth" or "none"; a data set names those it has.
         layout: of `folder`: a built-in layout's name or a JSON file; of NTU: ntu25 or ntu25-hands.
         csv: of `folder` only: the table that lists the samples; `samples.csv` in the source is found by itself.
+        follow_links: read files that lie elsewhere, behind links in the source.
     """
 
     video: str = "auto"
     layout: str | None = None
     csv: Path | None = None
+    follow_links: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Dataset:
         people: what `read` gave → the bodies to cut out of the video, still on the recording's time line.
         video_readers: end of a file's name → what reads such a file of images where no video decoder can.
         unit: of the stored joints; "" where they have none, as 2-D poses divided by the size of the person.
+        follow_links: as in `ScanOptions`; changes no byte of what is read.
 
     Raises:
         SourceError: samples are not sorted or an id is there twice, a label or a split is out of range.
@@ -107,6 +110,7 @@ class Dataset:
     people: Callable[[Bodies], Bodies] = every_body
     video_readers: Mapping[str, ImageReader] = field(default_factory=dict)
     unit: str = "m"
+    follow_links: bool = False
 
     def __post_init__(self) -> None:
         previous = ""

@@ -5,7 +5,6 @@ See `folder_tree` and `folder_table` for the two forms, and `skeletons.poses` fo
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -29,6 +28,8 @@ from mmcl_cache.datasets.tree import check_source, nothing_found
 from mmcl_cache.errors import SourceError, UserError
 from mmcl_cache.skeletons.poses import centre_poses, peek_shape, read_poses, select_longest
 from mmcl_cache.store import LAYOUTS, CacheError, Layout, check_sample_ids
+from mmcl_cache.store.json_text import parse_json
+from mmcl_cache.store.regular import read_regular
 
 NAME = "folder"
 VIDEOS = ("auto", "color", "none")
@@ -37,6 +38,8 @@ FLAT_LAYOUTS = frozenset({"coco17", "openpose18"})
 """Layouts of pose estimators that work in the image: three values a joint are x, y and a score."""
 LAYOUT_BY_JOINTS = {17: "coco17", 18: "openpose18", 20: "kinect20", 25: "ntu25", 33: "mediapipe33"}
 MOST_BODIES = 2
+LARGEST_LAYOUT = 1 << 20
+LONGEST_NUMBER = 9
 HOLDOUT = 5
 """Without a split and without subjects, every fifth clip of a class is for testing."""
 
@@ -54,7 +57,8 @@ def scan_folder(source: Path, options: ScanOptions) -> Dataset:
     video = choose_video(NAME, options.video, VIDEOS)
     check_source(source, NAME)
     table = options.csv or (source / TABLE if (source / TABLE).is_file() else None)
-    entries, notes = read_table(table, source) if table else read_tree(source)
+    follow = options.follow_links
+    entries, notes = read_table(table, source, follow) if table else read_tree(source, follow)
     if not entries:
         raise nothing_found(source, NAME, f"{TABLE}, or class folders with videos, .npy or .npz files")
     entries = sorted(entries, key=lambda entry: entry.sample_id)
@@ -65,11 +69,12 @@ def scan_folder(source: Path, options: ScanOptions) -> Dataset:
     shapes = [shape for entry in entries if entry.skeleton and (shape := peek_shape(entry.skeleton))]
     layout, dimensions = choose_layout(options.layout, source, shapes)
     classes = order_names(entry.label for entry in entries)
+    labels = {name: label for label, name in enumerate(classes)}
     subjects = number_subjects(entries)
     samples = tuple(
         Sample(
             sample_id=entry.sample_id,
-            label=classes.index(entry.label),
+            label=labels[entry.label],
             subject=subjects.get(entry.subject, UNKNOWN),
             video=entry.video if video != "none" else None,
             skeleton=entry.skeleton,
@@ -134,15 +139,15 @@ def choose_layout(asked: str | None, source: Path, shapes: Sequence[tuple[int, .
 def order_names(names: Iterable[str]) -> list[str]:
     """Every name once; in the order of the numbers where all are numbers."""
     distinct = set(names)
-    return sorted(
-        distinct, key=lambda name: (int(name), name) if all(n.isdecimal() for n in distinct) else (0, name)
-    )
+    if all(name.isdecimal() and len(name) <= LONGEST_NUMBER for name in distinct):
+        return sorted(distinct, key=lambda name: (int(name), name))
+    return sorted(distinct)
 
 
 def number_subjects(entries: Iterable[Entry]) -> dict[str, int]:
     """Subject → number: its own where all are numbers, else its place in the order of the names, from 1."""
     names = order_names(entry.subject for entry in entries if entry.subject)
-    if all(name.isdecimal() and len(name) < 10 for name in names):
+    if all(name.isdecimal() and len(name) <= LONGEST_NUMBER for name in names):
         return {name: int(name) for name in names}
     return {name: place for place, name in enumerate(names, start=1)}
 
@@ -157,11 +162,10 @@ def make_splits(samples: Sequence[Sample], given: Mapping[str, str]) -> dict[str
     if given:
         splits["split"] = dict(given)
     subjects = sorted({s.subject for s in samples if s.subject != UNKNOWN})
+    place = {subject: n for n, subject in enumerate(subjects)}
     if len(subjects) > 1:
         splits["xsub"] = {
-            s.sample_id: TEST if subjects.index(s.subject) % 2 else TRAIN
-            for s in samples
-            if s.subject != UNKNOWN
+            s.sample_id: TEST if place[s.subject] % 2 else TRAIN for s in samples if s.subject != UNKNOWN
         }
     if splits:
         return splits
@@ -180,15 +184,15 @@ def _two_values(shapes: Sequence[tuple[int, ...]]) -> bool:
 
 def _read_layout(file: Path, shapes: Sequence[tuple[int, ...]]) -> tuple[Layout, int]:
     try:
-        content: Any = json.loads(file.read_bytes())
+        content: Any = parse_json(read_regular(file, LARGEST_LAYOUT))
         layout = Layout.from_json(content)
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
     except CacheError as error:
         raise UserError(f"{file}: {error}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{file}: not JSON ({error})") from None
     dimensions = content.get("dimensions", 2 if _two_values(shapes) else 3)
     if dimensions not in (2, 3):
-        raise UserError(f"{file}: dimensions {dimensions!r}; 2 (x, y and a score) or 3")
+        raise UserError(f"{file}: dimensions {repr(dimensions)[:20]}; 2 (x, y and a score) or 3")
     return layout, dimensions

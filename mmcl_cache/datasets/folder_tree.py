@@ -19,18 +19,18 @@ SPLITS = {"train": TRAIN, "training": TRAIN, "test": TEST, "testing": TEST, "val
 SKELETON_SUFFIXES = (".npy", ".npz")
 
 
-def read_tree(source: Path) -> tuple[list[Entry], list[str]]:
+def read_tree(source: Path, follow_links: bool = False) -> tuple[list[Entry], list[str]]:
     """The clips in class folders, and notes.
 
     The id of `wave/clip1.mp4` is `wave__clip1`.
 
     Raises:
-        SourceError: a clip has two videos or two skeletons, or lies in train and in test.
+        SourceError: a link leads out of the source, a clip has two videos or skeletons, or lies in train and in test.
     """
     entries: dict[str, Entry] = {}
     stray: list[str] = []
     frames: set[Path] = set()
-    for found in walk(source):
+    for found in walk(source, follow_links=follow_links):
         path = Path(found.path)
         suffix = path.suffix.lower()
         if suffix in IMAGE_SUFFIXES:

@@ -57,7 +57,7 @@ def _scan(source: Path, options: ScanOptions, size: int) -> Dataset:
     video = choose_video(name, options.video, VIDEOS)
     layout = choose_layout(name, options, ("ntu25", "ntu25-hands"))
     check_source(source, name)
-    skeletons, videos, strange = find_files(source)
+    skeletons, videos, strange = find_files(source, options.follow_links)
     if video == "none":
         videos = {}
     found = skeletons.keys() | videos.keys()
@@ -98,7 +98,9 @@ def _scan(source: Path, options: ScanOptions, size: int) -> Dataset:
     )
 
 
-def find_files(source: Path) -> tuple[dict[str, Path], dict[str, Path], list[str]]:
+def find_files(
+    source: Path, follow_links: bool = False
+) -> tuple[dict[str, Path], dict[str, Path], list[str]]:
     """Skeletons and colour videos below `source` by id, and the names of such files whose id is none.
 
     Raises:
@@ -107,7 +109,7 @@ def find_files(source: Path) -> tuple[dict[str, Path], dict[str, Path], list[str
     skeletons: dict[str, Path] = {}
     videos: dict[str, Path] = {}
     strange: list[str] = []
-    for entry in walk(source, stop=_is_other_modality):
+    for entry in walk(source, stop=_is_other_modality, follow_links=follow_links):
         stem, dot, suffix = entry.name.rpartition(".")
         if dot + suffix == _SKELETON:
             into, what = skeletons, "skeleton"

@@ -61,7 +61,7 @@ def scan_nw_ucla(source: Path, options: ScanOptions) -> Dataset:
     video = choose_video(NAME, options.video, VIDEOS)
     layout = choose_layout(NAME, options, ("nw-ucla20",))
     check_source(source, NAME)
-    skeletons, videos, strange = _find_files(source)
+    skeletons, videos, strange = _find_files(source, options.follow_links)
     if video == "none":
         videos = {}
     kept = sorted(skeletons.keys() | videos.keys())
@@ -92,11 +92,11 @@ def scan_nw_ucla(source: Path, options: ScanOptions) -> Dataset:
     )
 
 
-def _find_files(source: Path) -> tuple[dict[str, Path], dict[str, Path], list[str]]:
+def _find_files(source: Path, follow_links: bool) -> tuple[dict[str, Path], dict[str, Path], list[str]]:
     skeletons: dict[str, Path] = {}
     videos: dict[str, Path] = {}
     strange: list[str] = []
-    for entry in walk(source, stop=lambda name: _FRAMES.fullmatch(name) is not None):
+    for entry in walk(source, lambda name: _FRAMES.fullmatch(name) is not None, follow_links=follow_links):
         folder = Path(entry.path).parent.name
         if match := _SKELETON.fullmatch(entry.name):
             numbers, into, what = match.groups(), skeletons, "skeleton"

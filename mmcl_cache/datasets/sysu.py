@@ -74,7 +74,7 @@ def scan_sysu(source: Path, options: ScanOptions) -> Dataset:
     video = choose_video(NAME, options.video, VIDEOS)
     layout = choose_layout(NAME, options, ("kinect20",))
     check_source(source, NAME)
-    skeletons, folders = _find_files(source)
+    skeletons, folders = _find_files(source, options.follow_links)
     if not folders:
         raise nothing_found(source, NAME, f"<subject name>/video<1..12>/{_SKELETON}")
     subjects = sorted({subject for subject, _ in folders})
@@ -163,11 +163,11 @@ def find_colour(folder: Path) -> Path | None:
     return folder if holds_images else None
 
 
-def _find_files(source: Path) -> tuple[dict[str, Path], dict[tuple[str, int], Path]]:
+def _find_files(source: Path, follow_links: bool) -> tuple[dict[str, Path], dict[tuple[str, int], Path]]:
     """Skeletons by id, and the folder of each clip by subject and activity."""
     skeletons: dict[str, Path] = {}
     folders: dict[tuple[str, int], Path] = {}
-    for entry in walk(source, stop=lambda name: name.lower() in _COLOUR_FOLDERS):
+    for entry in walk(source, lambda name: name.lower() in _COLOUR_FOLDERS, follow_links=follow_links):
         path = Path(entry.path)
         clip = path if entry.is_dir() else path.parent
         match = _ACTIVITY.fullmatch(clip.name)

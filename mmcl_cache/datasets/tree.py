@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from mmcl_cache.datasets.links import LinkCheck
 from mmcl_cache.errors import SourceError
 
 DEPTH = 4
@@ -22,17 +23,21 @@ def check_source(source: Path, dataset: str) -> None:
         raise SourceError(f"{dataset}: the source {source} is not a folder; name the folder with --source")
 
 
-def walk(source: Path, stop: Callable[[str], bool] | None = None) -> Iterator[os.DirEntry[str]]:
+def walk(
+    source: Path, stop: Callable[[str], bool] | None = None, *, follow_links: bool = False
+) -> Iterator[os.DirEntry[str]]:
     """Every file and folder at most `DEPTH` folders below `source`; hidden ones are passed over.
 
     Only the folder listings are read: nothing is asked about single files, so 200,000 names take about a second.
 
     Args:
         stop: folders with such a name are given, but not entered.
+        follow_links: links that lead out of the source too.
 
     Raises:
-        SourceError: a folder cannot be listed.
+        SourceError: a folder cannot be listed, or a link leads out of the source.
     """
+    links = LinkCheck(source)
     folders = [(os.fspath(source), 0)]
     while folders:
         folder, level = folders.pop()
@@ -41,6 +46,8 @@ def walk(source: Path, stop: Callable[[str], bool] | None = None) -> Iterator[os
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
+                    if not follow_links and entry.is_symlink():
+                        links.check(entry.path)
                     yield entry
                     if entry.is_dir() and level < DEPTH and not (stop and stop(entry.name)):
                         folders.append((entry.path, level + 1))

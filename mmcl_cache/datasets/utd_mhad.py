@@ -89,7 +89,7 @@ def scan_utd_mhad(source: Path, options: ScanOptions) -> Dataset:
     asked = choose_video(NAME, options.video, VIDEOS)
     layout = choose_layout(NAME, options, ("utd-mhad20",))
     check_source(source, NAME)
-    files, strange = _find_files(source)
+    files, strange = _find_files(source, options.follow_links)
     video = asked
     if asked == "auto":
         video = "depth" if len(files["depth"]) > len(files["color"]) else "color"
@@ -176,11 +176,11 @@ def _image_settings(video: str) -> dict[str, object]:
     return settings
 
 
-def _find_files(source: Path) -> tuple[dict[str, dict[str, Path]], list[str]]:
+def _find_files(source: Path, follow_links: bool) -> tuple[dict[str, dict[str, Path]], list[str]]:
     """Kind of file → id → path, and the names whose numbers are out of range."""
     files: dict[str, dict[str, Path]] = {"skeleton": {}, "color": {}, "depth": {}}
     strange: list[str] = []
-    for entry in walk(source):
+    for entry in walk(source, follow_links=follow_links):
         match = _FILE.fullmatch(entry.name)
         if not match:
             continue

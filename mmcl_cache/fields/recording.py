@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmcl_cache.config import StripSettings
 from mmcl_cache.datasets import Dataset, Sample
+from mmcl_cache.datasets.links import LinkCheck
 from mmcl_cache.errors import SampleError, SourceError
 from mmcl_cache.fields.skeleton import make_skeleton_row
 from mmcl_cache.fields.stamp import SKELETON, strip_sources, take_stamps, write_stamps
@@ -48,6 +50,8 @@ class Recorder:
         return cls(replace(dataset, samples=(), splits={}), source, strip, wants_skeleton, decoder, finder)
 
     def __call__(self, sample: Sample) -> RecordedRows:
+        if not self.dataset.follow_links and (why := self._find_link(sample)):
+            return self.failed(sample, why)
         # Stamped before anything is read: a file that is changed meanwhile will be seen to differ.
         kinds = strip_sources(self.strip.crop) if self.strip is not None else ()
         stamps = take_stamps(sample, {*kinds, *((SKELETON,) if self.wants_skeleton else ())})
@@ -68,6 +72,19 @@ class Recorder:
         return RecordedRows(
             row if self.wants_skeleton else None, row if wants_strip else None, _missing_file(sample)
         )
+
+    def _find_link(self, sample: Sample) -> str:
+        """Which file of a sample, or image of a folder, is a link out of the source; "" where none is."""
+        links = LinkCheck(self.source)
+        try:
+            for path in (sample.skeleton, sample.video):
+                if path is not None:
+                    links.check(os.path.abspath(path))
+                    if path.is_dir():
+                        links.check_images(os.path.abspath(path))
+        except (SourceError, OSError) as error:
+            return str(error)
+        return ""
 
     def _read_bodies(self, sample: Sample) -> tuple[Bodies | None, str]:
         if sample.skeleton is None:

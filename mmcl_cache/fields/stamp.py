@@ -18,6 +18,7 @@ from pathlib import Path
 from mmcl_cache.datasets import Sample
 from mmcl_cache.datasets.tree import IMAGE_SUFFIXES
 from mmcl_cache.store import canonical_json
+from mmcl_cache.store.regular import open_regular
 
 EDGE = 64 << 10
 """Bytes that are read at each end of a video."""
@@ -74,7 +75,7 @@ def stamp_path(path: Path, whole: bool = False) -> str:
 
 
 def _digest_file(path: Path, digest: hashlib._Hash, whole: bool) -> int:
-    with open(path, "rb", buffering=0) as file:
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if whole or size <= 2 * EDGE:
             while block := file.read(1 << 20):

@@ -19,12 +19,19 @@ from numpy.typing import NDArray
 
 from mmcl_cache.errors import SampleError
 from mmcl_cache.skeletons.bodies import Bodies, check_joints
+from mmcl_cache.store.regular import read_regular
 
 FPS = 30.0
+LARGEST_BYTES = 1 << 26
+"""Clips have less than a hundredth of it; a file that has more takes gigabytes when it is split."""
 NUM_JOINTS = 25
 _BODY_VALUES = 10
 _JOINT_VALUES = 12
 _MOST_BODIES = 100
+_MOST_PLACES = 300_000  # frames × bodies: 150 MB
+# A word of text takes 56 bytes when it is split off, so files of very short words would take twenty times their size.
+_UNCHECKED_BYTES, _BYTES_A_WORD = 1 << 21, 5
+_BLANKS = (b" ", b"\n", b"\t", b"\r", b"\v", b"\f")
 _KEPT = (0, 1, 2, 5, 6)
 _JOINT_WIDTHS = [_JOINT_VALUES] * NUM_JOINTS
 # What the C runtime of Windows printed for values that are no number.
@@ -49,7 +56,7 @@ def read_ntu_skeleton(path: Path) -> Bodies:
             joint value no camera could have seen, or no body at all; the message names the file and the frame.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path, LARGEST_BYTES)
     except OSError as error:
         raise SampleError(f"{path}: cannot be read: {error.strerror}") from None
     return parse_ntu_skeleton(data, path)
@@ -57,6 +64,10 @@ def read_ntu_skeleton(path: Path) -> Bodies:
 
 def parse_ntu_skeleton(data: bytes, path: Path) -> Bodies:
     """What `read_ntu_skeleton` does, on text already read; `path` is only named in messages."""
+    if len(data) > _UNCHECKED_BYTES and sum(map(data.count, _BLANKS)) > len(data) // _BYTES_A_WORD:
+        raise SampleError(
+            f"{path}: words of a few letters only; no skeleton is like that; get the file again"
+        )
     rows = list(map(bytes.split, data.split(b"\n")))
     while rows and not rows[-1]:
         rows.pop()
@@ -115,6 +126,11 @@ def _walk(
             ):
                 raise SampleError(_body_fault(rows, at, path, f"frame {frame} of {num_frames}, body {body}"))
             slot = slots.setdefault(rows[at][0], len(slots))
+            if slot >= _MOST_BODIES:
+                raise SampleError(
+                    f"{path}: {where}: more than {_MOST_BODIES} different bodies; no recording has so many; "
+                    "get the file again"
+                )
             if slot in bodies[len(bodies) - body :]:
                 raise SampleError(
                     f"{path}: {where}: body id {rows[at][0].decode('ascii', 'replace')} is there twice"
@@ -127,9 +143,10 @@ def _walk(
         raise SampleError(
             f"{path}: {end - at} lines are left after its {num_frames} frames (from line {at + 1}); get the file again"
         )
-    if len(slots) > _MOST_BODIES:
+    if num_frames * len(slots) > _MOST_PLACES:
         raise SampleError(
-            f"{path}: {len(slots)} different bodies; no recording has so many; get the file again"
+            f"{path}: {num_frames} frames of {len(slots)} different bodies; no recording has so many; "
+            "get the file again"
         )
     if not frames:
         raise SampleError(f"{path}: no body in any of its {num_frames} frames; leave the sample out")
