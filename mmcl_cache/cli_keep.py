@@ -19,6 +19,9 @@ def source_options(command: Any) -> Any:
         click.option("--video", default="auto", metavar="KIND", help="Image source.  [default: as built]"),
         click.option("--layout", metavar="NAME|JSON", help="Of `folder`: the layout.  [default: as built]"),
         click.option("--csv", type=PATH, help="Of `folder`: the table that lists the samples."),
+        click.option(
+            "--follow-links", is_flag=True, help="Read files outside the source, behind links that lie in it."
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -51,6 +54,7 @@ def retry(
     video: str,
     layout: str | None,
     csv: Path | None,
+    follow_links: bool,
     absent: bool,
     changed: bool,
     samples: tuple[str, ...],
@@ -77,7 +81,7 @@ def retry(
 
     opened = open_cache(cache)
     machine = Machine(source, _named_models(models), workers, deadline, device=device)
-    dataset = find_source(opened, source, ScanOptions(video, layout, csv))
+    dataset = find_source(opened, source, ScanOptions(video, layout, csv, follow_links))
     choice = Choice(absent, changed, samples)
     due = plan_retry(opened, dataset, choice, check_source(opened, dataset) if changed else None)
     listed = list_due(opened, due)
