@@ -21,8 +21,11 @@ import h5py
 import numpy as np
 
 from mmcl_cache.errors import DamagedCacheError
+from mmcl_cache.store.schema import MAX_ID_BYTES
 
 KINDS = "biufS"  # of numpy: what a cache holds
+ATTRIBUTES = ("format_version", "fingerprint", "shard")
+MOST_ARRAYS = 1000
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def find_arrays(path: Path, content: bytes | None = None) -> tuple[dict[str, Pla
             if file.userblock_size:
                 raise DamagedCacheError(f"{path}: begins with something that is not HDF5; rebuild this shard")
             places = {name: _find_array(file, name, size, path) for name in _hard_links(file, path)}
-            return places, {name: file.attrs[name] for name in file.attrs}
+            return places, _plain_attributes(file)
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             raise DamagedCacheError(
                 f"{path}: damaged HDF5 ({_first_line(error)}); rebuild this shard"
@@ -178,7 +181,20 @@ class ArrayFile:
             done += read
 
 
+def _plain_attributes(file: h5py.File) -> dict[str, Any]:
+    """Those that `write_arrays` wrote; others are not decoded, and may claim any size."""
+    found = {}
+    for name in ATTRIBUTES:
+        if name in file.attrs:
+            attribute = h5py.h5a.open(file.id, name.encode())
+            if attribute.shape == () and attribute.get_storage_size() <= MAX_ID_BYTES:
+                found[name] = file.attrs[name]
+    return found
+
+
 def _hard_links(file: h5py.File, path: Path) -> list[str]:
+    if len(file) > MOST_ARRAYS:
+        raise DamagedCacheError(f"{path}: {len(file)} arrays; no cache has so many")
     names = list(file.keys())
     for name in names:
         if not isinstance(file.get(name, getlink=True), h5py.HardLink):

@@ -22,6 +22,7 @@ from mmcl_cache.store.contents import OFFSETS
 from mmcl_cache.store.files import file_sha256, written_in_place
 from mmcl_cache.store.hdf5 import ArrayFile, Place, find_arrays, write_arrays
 from mmcl_cache.store.marker import Marker, data_path, shard_path, write_marker
+from mmcl_cache.store.regular import open_regular
 from mmcl_cache.store.schema import (
     FORMAT_VERSION,
     ID_COLUMN,
@@ -135,10 +136,14 @@ def open_shard(
 
 def _open_file(path: Path) -> BinaryIO:
     try:
-        return open(path, "rb")
+        return open_regular(path)
     except FileNotFoundError:
         raise DamagedCacheError(
             f"{path}: gone, though its marker is there; run `mmcl-cache repair`, then build again"
+        ) from None
+    except OSError as error:
+        raise DamagedCacheError(
+            f"{path}: cannot be read ({error.strerror}); run `mmcl-cache repair`, then build again"
         ) from None
 
 
