@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_cache.errors import DamagedCacheError, MissingFieldError
+from mmcl_cache.errors import CacheError, DamagedCacheError, MissingFieldError
 from mmcl_cache.store.columns import Columns
 from mmcl_cache.store.contents import read_columns, read_offsets
 from mmcl_cache.store.fingerprint import fingerprint
@@ -196,7 +196,10 @@ class Field:
         for part, found in zip(parts, map_threads(measure, parts), strict=True):
             for name, each in found.items():
                 lengths[name][part.places] = each
-        joined = JoinedTable(wanted, chosen, lengths, spare)
+        try:
+            joined = JoinedTable(wanted, chosen, lengths, spare)
+        except (MemoryError, ValueError):
+            raise CacheError(f"{self.folder}: {len(wanted)} rows, more than memory can hold") from None
         for _ in map_threads(fill, parts):
             pass
         self.seals.save()
