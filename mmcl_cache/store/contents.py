@@ -25,7 +25,7 @@ def read_columns(file: ArrayFile, columns: Sequence[Column], sample_ids: np.ndar
     """
     status = read_status(file, sample_ids)
     rows = len(sample_ids)
-    reasons = _read_ragged(file, REASON_COLUMN, rows)
+    reasons = read_reasons(file, rows)
     values = {
         c.name: _read_ragged(file, c, rows) if c.is_ragged else _read_fixed(file, c, rows) for c in columns
     }
@@ -45,8 +45,8 @@ def read_status(file: ArrayFile, sample_ids: np.ndarray) -> np.ndarray:
             f"{file.path}: its sample ids are not those of the shard plan; rebuild this shard"
         )
     status = _read_text(file, STATUS_COLUMN, len(sample_ids))
-    known = np.zeros(len(status), dtype=bool)
-    for name in STATUSES:
+    known = status == "ok"
+    for name in STATUSES if not known.all() else ():
         known |= status == name
     if not known.all():
         raise DamagedCacheError(f"{file.path}: unknown status {str(status[~known][0])!r}; rebuild this shard")
@@ -66,6 +66,15 @@ def read_offsets(file: ArrayFile, column: Column, rows: int) -> np.ndarray:
             f"{file.path}: offsets of {column.name!r} do not fit its data; rebuild this shard"
         )
     return offsets
+
+
+def read_reasons(file: ArrayFile, rows: int) -> Ragged:
+    """Why rows are not ok, or a note.
+
+    Raises:
+        DamagedCacheError: not as a cache holds them.
+    """
+    return _read_ragged(file, REASON_COLUMN, rows)
 
 
 def _read_fixed(file: ArrayFile, column: Column, rows: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from mmcl_cache.store.fingerprint import fingerprint
 from mmcl_cache.store.join import JoinedTable, Part, divide, map_threads
 from mmcl_cache.store.marker import Marker, read_marker, replacement_path
 from mmcl_cache.store.replacement import finish_replacement, replace_shard
-from mmcl_cache.store.schema import FORMAT_VERSION, REASON_COLUMN, Column, Row
+from mmcl_cache.store.schema import FORMAT_VERSION, Column, Row
 from mmcl_cache.store.seals import SealBook
 from mmcl_cache.store.shard import Check, open_shard, write_shard
 
@@ -190,17 +190,19 @@ class Field:
             with open_shard(self.folder, part.shard, markers[part.shard], self.seals) as file:
                 joined.fill(part, file, self._shards[part.shard])
 
-        # Two passes, so that memory holds the result and no second copy: lengths first, then values to their places.
-        ragged = [c for c in (REASON_COLUMN, *chosen) if c.is_ragged]
+        # Hashing leaves the interpreter to other threads; the little reads of sealed shards would only wait for it.
+        run = map if all(part.shard in self.seals for part in parts) else map_threads
+        # Lengths first, then values to their places, so that memory holds the result and no second copy.
+        ragged = [c for c in chosen if c.is_ragged]
         lengths = {c.name: np.zeros(len(wanted), dtype=np.int64) for c in ragged}
-        for part, found in zip(parts, map_threads(measure, parts), strict=True):
+        for part, found in zip(parts, run(measure, parts), strict=True) if ragged else ():
             for name, each in found.items():
                 lengths[name][part.places] = each
         try:
             joined = JoinedTable(wanted, chosen, lengths, spare)
         except (MemoryError, ValueError):
             raise CacheError(f"{self.folder}: {len(wanted)} rows, more than memory can hold") from None
-        for _ in map_threads(fill, parts):
+        for _ in run(fill, parts):
             pass
         self.seals.save()
         return joined.columns()

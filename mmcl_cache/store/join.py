@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from mmcl_cache.store.columns import Columns, Ragged
-from mmcl_cache.store.contents import read_offsets, read_status
+from mmcl_cache.store.contents import read_offsets, read_reasons, read_status
 from mmcl_cache.store.hdf5 import ArrayFile
 from mmcl_cache.store.schema import REASON_COLUMN, Column
 
@@ -72,7 +72,7 @@ class JoinedTable:
     Args:
         sample_ids: (N,) str.
         columns: of the field, without the reasons.
-        lengths: (N,) int64 of every ragged column, the reasons included, by name.
+        lengths: (N,) int64 of every ragged column, by name.
         spare: elements of zeros after the last row of every ragged column.
     """
 
@@ -85,8 +85,9 @@ class JoinedTable:
             c: _empty_ragged(c, lengths[c.name], spare)
             if c.is_ragged
             else np.empty((len(sample_ids), *c.shape), dtype=c.stored_dtype)
-            for c in (REASON_COLUMN, *columns)
+            for c in columns
         }
+        self._reasons: dict[int, np.ndarray] = {}  # place → UTF-8; most rows have none
 
     def fill(self, part: Part, file: ArrayFile, sample_ids: np.ndarray) -> None:
         """Read what is wanted of a shard, and nothing else of it, straight to where it belongs.
@@ -98,6 +99,7 @@ class JoinedTable:
             DamagedCacheError: the shard holds something else.
         """
         self._status[part.places] = read_status(file, sample_ids)[part.rows]
+        self._fill_reasons(part, file, len(sample_ids))
         runs = part.runs()
         for column, into in self._columns.items():
             if isinstance(into, Ragged):
@@ -110,10 +112,19 @@ class JoinedTable:
                     file.read_into(into[place : place + end - begin], column.name, begin)
 
     def columns(self) -> Columns:
+        lengths = np.zeros(len(self._sample_ids), dtype=np.int64)
+        for place, text in self._reasons.items():
+            lengths[place] = len(text)
+        reasons = _empty_ragged(REASON_COLUMN, lengths, 0)
+        for place, text in self._reasons.items():
+            reasons.stored(place)[:] = text
         values = {column.name: values for column, values in self._columns.items()}
-        reasons = values.pop(REASON_COLUMN.name)
-        assert isinstance(reasons, Ragged)
         return Columns(self._sample_ids, self._status, reasons, values)
+
+    def _fill_reasons(self, part: Part, file: ArrayFile, rows: int) -> None:
+        reasons = read_reasons(file, rows)
+        for at in np.flatnonzero(reasons.lengths[part.rows]).tolist():
+            self._reasons[int(part.places[at])] = reasons.stored(int(part.rows[at]))
 
 
 def map_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

@@ -11,6 +11,7 @@ Seals never lie in the cache, which may come from a stranger: they are this user
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -21,8 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_cache.errors import CacheError
-from mmcl_cache.store.files import read_json, write_json
+from mmcl_cache.store.files import write_json
 from mmcl_cache.store.hdf5 import Place
 from mmcl_cache.store.marker import Marker
 
@@ -92,6 +92,10 @@ class SealBook:
             return None
         return seal.places
 
+    def __contains__(self, index: int) -> bool:
+        """Shard `index` was sealed once; whether it still is shows when it is opened."""
+        return index in self._opened()
+
     def add(self, index: int, stamp: Stamp, marker: Marker, places: Mapping[str, Place]) -> None:
         """Seal a shard whose content, read after `stamp` was taken, is what its marker says."""
         if stamp.is_settled():
@@ -137,9 +141,9 @@ def _read_book(path: Path | None) -> dict[int, Seal]:
     if path is None:
         return {}
     try:
-        value = read_json(path)
+        value = json.loads(path.read_bytes())
         if value["version"] != VERSION:
             return {}
         return {int(k): Seal.from_json(seal) for k, seal in value["shards"].items()}
-    except (OSError, CacheError, KeyError, TypeError, ValueError, AttributeError):
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return {}
