@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from mmcl_cache.cli_keep import source_options, verify_source
 from mmcl_cache.errors import UserError
 from mmcl_terminal.cli_options import progress_options
 from mmcl_terminal.events import finish, tell
@@ -23,9 +24,26 @@ def status(cache: Path, as_json: bool, rows: bool) -> None:
 
 @click.command()
 @click.argument("cache", type=click.Path(path_type=Path))
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path),
+    help="Folder of the data set's files, to compare with those CACHE was made from.",
+)
+@source_options
 @progress_options
-def verify(cache: Path) -> None:
-    """Read every byte of CACHE and compare it with what was written."""
+def verify(
+    cache: Path,
+    source: Path | None,
+    video: str,
+    layout: str | None,
+    csv: Path | None,
+    follow_links: bool,
+) -> None:
+    """Read every byte of CACHE and compare it with what was written.
+
+    With --source also the files it was made from: which are other ones now, which are gone.
+    """
+    from mmcl_cache.datasets import ScanOptions
     from mmcl_cache.progress import StageProgress
     from mmcl_cache.store import field_status, open_cache
     from mmcl_cache.store import verify as verify_cache
@@ -44,6 +62,8 @@ def verify(cache: Path) -> None:
     more = f"; {pending} are not built yet" if pending else ""
     numbers = {"cache": str(cache), "shards_done": done, "shards_pending": pending}
     finish("verify", f"{cache}: {done} finished shards, every byte as it was written{more}", numbers)
+    if source is not None:
+        verify_source(opened, source, ScanOptions(video, layout, csv, follow_links))
 
 
 @click.command()

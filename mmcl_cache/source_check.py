@@ -53,18 +53,18 @@ class _Files:
 
 
 def check_source(
-    cache: Cache, dataset: Dataset, progress: Callable[[int], None] = lambda samples: None
+    cache: Cache, dataset: Dataset, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> SourceReport:
     """Compare the files of a data set with what the rows of a cache say about them.
 
     Args:
         dataset: as `find_source` gives it, with the samples of the cache.
-        progress: told how many samples more were looked at.
+        progress: told how many of how many samples were looked at.
 
     Raises:
         CacheError: a shard that cannot be read.
     """
-    report = SourceReport()
+    report, done = SourceReport(), 0
     fields = [f for name in RECORDED for f in built_fields(cache, name)]
     samples = {sample.sample_id: sample for sample in dataset.samples}
     take = partial(take_stamps, kinds={kind for f in fields for kind in source_kinds(f)})
@@ -76,7 +76,8 @@ def check_source(
                     _compare(report, sample_id, told[sample_id], now)
             else:
                 report.not_recorded += sum(files.lacks_stamps for files in told.values())
-            progress(len(told))
+            done += len(told)
+            progress(done, len(samples))
     return report
 
 
