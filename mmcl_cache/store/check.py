@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from mmcl_cache.errors import CacheError
 from mmcl_cache.store.cache import Cache
 from mmcl_cache.store.field import Field
 from mmcl_cache.store.files import sync_folder
+from mmcl_cache.store.join import map_threads
 from mmcl_cache.store.lock import hold_lock
 from mmcl_cache.store.marker import marker_path, replacement_path, shard_path
 
@@ -72,12 +74,12 @@ def find_damage(cache: Cache, progress: Callable[[int, int], None] | None = None
         except CacheError as error:
             yield Damage(None, None, str(error))
             continue
-        for k in range(field.num_shards):
-            problem = _check_shard(field, k)
+        for k, problem in enumerate(map_threads(partial(_check_shard, field), range(field.num_shards))):
             if problem:
                 yield Damage(field, k, problem)
             if progress is not None:
                 progress(at * field.num_shards + k + 1, len(fields) * field.num_shards)
+        field.seals.save()
 
 
 def _check_shard(field: Field, index: int) -> str:

@@ -74,7 +74,10 @@ class Seal:
             name: Place(int(offset), np.dtype(dtype), tuple(int(n) for n in shape))
             for name, (offset, dtype, shape) in value["arrays"].items()
         }
-        return cls(Stamp(**value["stamp"]), Marker(**value["marker"]), places)
+        stamp = Stamp(**value["stamp"])
+        if any(place.offset + place.nbytes > stamp.size for place in places.values()):
+            raise ValueError("an array that ends outside its file")
+        return cls(stamp, Marker(**value["marker"]), places)
 
 
 class SealBook:

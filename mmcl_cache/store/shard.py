@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from mmcl_cache.errors import DamagedCacheError
+from mmcl_cache.errors import DamagedCacheError, UserError
 from mmcl_cache.store.columns import Ragged, pack_column, status_array
 from mmcl_cache.store.contents import OFFSETS
 from mmcl_cache.store.files import file_sha256, written_in_place
@@ -121,7 +121,7 @@ def open_shard(
             )
         places = None if check == "always" else seals.find(index, stamp, marker)
         if places is None and check != "never":
-            content = handle.read(stamp.size)
+            content = _read_all(path, handle, stamp.size)
             places = _find_hashed(path, content, marker)
             seals.add(index, stamp, marker, places)
             yield ArrayFile(path, content, places)
@@ -141,10 +141,23 @@ def _open_file(path: Path) -> BinaryIO:
         raise DamagedCacheError(
             f"{path}: gone, though its marker is there; run `mmcl-cache repair`, then build again"
         ) from None
+    except PermissionError:
+        raise UserError(f"{path}: may not be read; mend its permissions") from None
     except OSError as error:
-        raise DamagedCacheError(
-            f"{path}: cannot be read ({error.strerror}); run `mmcl-cache repair`, then build again"
-        ) from None
+        raise _unreadable(path, error) from None
+
+
+def _read_all(path: Path, handle: BinaryIO, size: int) -> bytes:
+    try:
+        return handle.read(size)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> DamagedCacheError:
+    return DamagedCacheError(
+        f"{path}: cannot be read ({error.strerror}); run `mmcl-cache repair`, then build again"
+    )
 
 
 def _find_hashed(path: Path, content: bytes, marker: Marker) -> dict[str, Place]:
