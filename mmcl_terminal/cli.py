@@ -22,7 +22,7 @@ from mmcl_terminal.stopping import (
     sigterm_is_ctrl_c,
     silence_output,
 )
-from mmcl_terminal.versions import describe_versions
+from mmcl_terminal.versions import describe_versions, own_version
 
 MISTAKE = 2
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -88,12 +88,12 @@ class Tool(click.Group):
         raise click.exceptions.Exit(code) from None
 
 
-def version_option(version: str) -> Any:
+def version_option() -> Any:
     """`--version`: this package's, and those of what results depend on."""
 
     def show(ctx: click.Context, parameter: click.Parameter, asked: bool) -> None:
         if asked and not ctx.resilient_parsing:
-            click.echo("\n".join([f"{ctx.command.name}, version {version}", *describe_versions()]))
+            click.echo("\n".join([f"{ctx.command.name}, version {own_version()}", *describe_versions()]))
             ctx.exit()
 
     return click.option(

@@ -7,7 +7,7 @@ import threading
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
 from mmcl_terminal.display import Display, JsonLines, Lines
@@ -23,8 +23,8 @@ class Live(Display):
         cut = Column(no_wrap=True, overflow="crop")
         self._progress = Progress(
             TextColumn("{task.description}", markup=False, table_column=cut),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[count]}", markup=False, table_column=cut, justify="right"),
             TextColumn("{task.fields[speed]}", markup=False, table_column=cut),
             console=Console(stderr=True, force_terminal=True),
             # Piped results must not be drawn into the display.
@@ -48,20 +48,23 @@ class Live(Display):
                 self._move(event)
                 return
             self._progress.console.print(describe(event), markup=False, highlight=False, soft_wrap=True)
-            if event["event"] == "run" and event["state"] != "started":
+            if event["event"] == "run" and event["state"] != "planned":
                 for key in [key for key in self._tasks if key[0] == event["run"]]:
                     self._progress.remove_task(self._tasks.pop(key))
 
     def _move(self, event: Event) -> None:
         key = (event.get("run", 0), event["stage"])
-        if key not in self._tasks:
-            self._tasks[key] = self._progress.add_task("", total=event["total"], speed="")
         mark = f"[{event['run']}] " if "run" in event else ""
+        name = mark + (event["text"] or event["stage"])
+        count = "" if event["text"] else f"{event['done']}/{event['total']}"
+        if key not in self._tasks:
+            self._tasks[key] = self._progress.add_task(name, total=event["total"], count=count, speed="")
         self._progress.update(
             self._tasks[key],
             completed=event["done"],
             total=event["total"],
-            description=mark + (event["text"] or event["stage"]),
+            description=name,
+            count=count,
             speed=describe_speed(event),
         )
 

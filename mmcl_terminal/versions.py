@@ -28,6 +28,14 @@ LIBRARIES = {
 GPUS = Path("/proc/driver/nvidia/gpus")
 
 
+def own_version() -> str:
+    """Of the installed distribution that both commands come from."""
+    try:
+        return importlib.metadata.version("mmcl")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown: not installed"
+
+
 def describe_versions() -> list[str]:
     """A line each: python, the packages that are there, the GPUs that NVIDIA's driver knows."""
     lines = [f"python {platform.python_version()} ({platform.system()} {platform.machine()})"]

@@ -5,15 +5,18 @@ Heavy imports wait until a command runs, so that --help answers at once.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mmcl_terminal.cli import CONTEXT, Tool, completion, version_option
+from mmcl_terminal.cli_options import complete_options, progress_options
+from mmcl_terminal.events import finish
 from mmcl_train.cli_bench import bench
 from mmcl_train.cli_deploy import import_checkpoint
 from mmcl_train.cli_models import COMMANDS as MODEL_COMMANDS
+from mmcl_train.cli_names import COMPLETIONS
 from mmcl_train.cli_report import report
 from mmcl_train.cli_scores import COMMANDS as SCORE_COMMANDS
 
@@ -23,22 +26,20 @@ if TYPE_CHECKING:
 PATH = click.Path(path_type=Path)
 
 
-class Commands(click.Group):
-    """A group whose commands end a UserError with one line and exit code 2."""
+class Commands(Tool):
+    """The commands of stage 2."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
+    stopped = "stopped; finished runs and checkpoints are kept, the same command goes on from them"
+
+    def is_mistake(self, error: Exception) -> bool:
+        """A UserError; the class is imported only once something went wrong."""
         from mmcl_cache.store import UserError
 
-        try:
-            return super().invoke(ctx)
-        except UserError as error:
-            click.echo(f"error: {' '.join(str(error).split())}", err=True)
-            ctx.exit(2)
+        return isinstance(error, UserError)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="mmcl", prog_name="mmcl-train")
+@click.group(name="mmcl-train", cls=Commands, context_settings=CONTEXT)
+@version_option()
 def cli() -> None:
     """Train skeleton models from a cache, with or without co-learning, and work with their scores."""
 
@@ -74,11 +75,12 @@ def main() -> None:
 @click.option(
     "--out", type=PATH, help="Run folder (default: runs/<what it is>). An interrupted run in it is continued."
 )
+@progress_options
 def run(out: Path | None, **options: Any) -> None:
     """Train one model."""
+    from mmcl_terminal.live import open_display
     from mmcl_train.engine.environment import choose_device
     from mmcl_train.engine.inputs import InputLoader, resolve
-    from mmcl_train.engine.interrupt import Interrupted
     from mmcl_train.engine.naming import default_out
     from mmcl_train.engine.parallel import close_processes, is_first_process
     from mmcl_train.engine.summary import format_result
@@ -89,13 +91,10 @@ def run(out: Path | None, **options: Any) -> None:
     loader = InputLoader(Path(config.data.cache), device)
     config = resolve(config, loader.cache.description)
     folder = out or default_out(config, loader.cache.description.dataset)
-    try:
-        result = train(config, loader.load(config, click.echo), folder)
-    except Interrupted as stop:
-        click.echo(str(stop), err=True)
-        sys.exit(130)
+    with open_display() as display:
+        result = train(config, loader.load(config, display.note), folder, display)
     if is_first_process():
-        click.echo(format_result(result, folder))
+        finish("run", format_result(result, folder), {"folder": str(folder), "result": result})
     close_processes()
 
 
@@ -122,6 +121,7 @@ def run(out: Path | None, **options: Any) -> None:
     help="Runs at a time, on one load of the data; processor threads are shared out.",
 )
 @click.option("--out", type=PATH, default=Path("runs"), show_default=True, help="Folder of the run folders.")
+@progress_options
 def sweep(
     backbones: tuple[str, ...],
     streams: tuple[str, ...],
@@ -137,10 +137,10 @@ def sweep(
     Finished runs are skipped and interrupted ones continued when the same command is given again.
     """
     from mmcl_cache.store import UserError
+    from mmcl_terminal.live import open_display
     from mmcl_train.engine.environment import choose_device
     from mmcl_train.engine.inputs import InputLoader
-    from mmcl_train.engine.interrupt import Interrupted
-    from mmcl_train.engine.sweep import format_sweep, plan_runs
+    from mmcl_train.engine.sweep import format_sweep, plan_runs, summarise_sweep
     from mmcl_train.engine.sweep import sweep as run_sweep
 
     base = _config(
@@ -154,12 +154,9 @@ def sweep(
     methods = (True, False) if with_and_without else ()
     configs = plan_runs(base, backbones=backbones, streams=streams, co_learning=methods, seeds=seeds)
     loader = InputLoader(Path(base.data.cache), choose_device(base.train.device))
-    try:
-        outcomes = run_sweep(configs, loader, out, click.echo, jobs)
-    except Interrupted as stop:
-        click.echo(str(stop), err=True)
-        sys.exit(130)
-    click.echo(format_sweep(outcomes))
+    with open_display() as display:
+        outcomes = run_sweep(configs, loader, out, display, jobs)
+    finish("sweep", format_sweep(outcomes), {"runs": summarise_sweep(outcomes)})
     failed = [outcome for outcome in outcomes if outcome.result is None]
     if failed:
         raise UserError(f"{len(failed)} of {len(outcomes)} runs failed, the first with: {failed[0].error}")
@@ -277,8 +274,9 @@ def _config(
     return config
 
 
-for each in (*SCORE_COMMANDS, *MODEL_COMMANDS, import_checkpoint, report, bench):
+for each in (*SCORE_COMMANDS, *MODEL_COMMANDS, import_checkpoint, report, bench, completion):
     cli.add_command(each)
+complete_options(cli, COMPLETIONS)
 
 
 if __name__ == "__main__":

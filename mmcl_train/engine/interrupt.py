@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
+from mmcl_terminal.events import note
+from mmcl_terminal.stopping import Stopped
 
-class Interrupted(Exception):
+
+class Interrupted(Stopped):
     """The run was asked to stop and has saved itself; the message says how to go on."""
 
 
 class InterruptFlag:
-    """`asked` becomes true at the first SIGINT or SIGTERM while the context is open."""
+    """`asked` becomes true at the first SIGINT or SIGTERM while the context is open.
 
-    def __init__(self) -> None:
-        self.asked = False
+    Args:
+        say: told that it was heard.
+    """
+
+    def __init__(self, say: Callable[[str], None] = note) -> None:
+        self.asked, self._say = False, say
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> InterruptFlag:
@@ -36,4 +44,4 @@ class InterruptFlag:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        print("\nstopping after this step and saving; once more to stop at once", flush=True)
+        self._say("stopping after this step and saving; once more to stop at once")

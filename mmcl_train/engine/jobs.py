@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess, parent_process
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any
 
 import torch
 from torch import multiprocessing
 
 from mmcl_cache.store import UserError
+from mmcl_terminal.display import Display
+from mmcl_terminal.events import Event
 from mmcl_train.config import RunConfig
 
 from .inputs import Inputs
@@ -47,13 +48,21 @@ class Answer:
     error: str = ""
 
 
-def run_jobs(jobs: Sequence[Job], load: Callable[[RunConfig], Inputs], at_once: int) -> dict[int, Answer]:
+def run_jobs(
+    jobs: Sequence[Job],
+    load: Callable[[RunConfig], Inputs],
+    at_once: int,
+    display: Display,
+    ended: Callable[[Job, Answer], None],
+) -> dict[int, Answer]:
     """Run them all, `at_once` at a time; answers by number.
 
     Args:
         jobs: in the order they are begun.
         load: resident data of a config; runs that need the same data must get the same tensors.
         at_once: processes; the processor's threads are shared out among them.
+        display: shows what the runs tell, each under its number.
+        ended: called as each run ends.
 
     Raises:
         Interrupted: a stop was asked for; every run that was going on has saved itself.
@@ -61,7 +70,7 @@ def run_jobs(jobs: Sequence[Job], load: Callable[[RunConfig], Inputs], at_once: 
     threads = max(1, torch.get_num_threads() // at_once)
     answers: dict[int, Answer] = {}
     waiting, going = list(jobs), dict[Connection, tuple[Job, BaseProcess]]()
-    with InterruptFlag() as interrupt:
+    with InterruptFlag(display.note) as interrupt:
         told = False
         while going or (waiting and not interrupt.asked):
             while waiting and len(going) < at_once and not interrupt.asked:
@@ -70,6 +79,7 @@ def run_jobs(jobs: Sequence[Job], load: Callable[[RunConfig], Inputs], at_once: 
                     connection, process = _start(job, load(job.config), threads)
                 except UserError as error:
                     answers[job.number] = Answer(error=str(error))
+                    ended(job, answers[job.number])
                     continue
                 going[connection] = (job, process)
             if interrupt.asked and not told:
@@ -78,8 +88,14 @@ def run_jobs(jobs: Sequence[Job], load: Callable[[RunConfig], Inputs], at_once: 
                     process.terminate()  # the run's own interrupt: it saves itself and ends
             ready = wait(list(going), GLANCE)
             for connection in [each for each in going if each in ready]:
-                job, process = going.pop(connection)
-                answers[job.number] = _receive(connection, process)
+                job, process = going[connection]
+                told_by_run = _receive(connection, process)
+                if not isinstance(told_by_run, Answer):
+                    display.show({**told_by_run, "run": job.number})
+                    continue
+                del going[connection]
+                answers[job.number] = told_by_run
+                ended(job, told_by_run)
     if interrupt.asked:
         done = sum(answer.result is not None for answer in answers.values())
         raise Interrupted(
@@ -106,9 +122,11 @@ def _start(job: Job, inputs: Inputs, threads: int) -> tuple[Connection, BaseProc
     return ours, process
 
 
-def _receive(connection: Connection, process: BaseProcess) -> Answer:
+def _receive(connection: Connection, process: BaseProcess) -> Event | Answer:
     try:
-        answer: Answer = connection.recv()
+        answer: Event | Answer = connection.recv()
+        if not isinstance(answer, Answer):
+            return answer
     except EOFError:  # it died without a word
         process.join()
         code = process.exitcode or 0
@@ -124,9 +142,8 @@ def _work(job: Job, inputs: Inputs, threads: int, connection: Connection) -> Non
     os.setpgrp()  # Ctrl-C reaches the first process alone, which asks each run to stop once
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    sys.stdout = cast(TextIO, NumberedLines(job.number))
     try:
-        answer = Answer(result=train(job.config, inputs, job.folder))
+        answer = Answer(result=train(job.config, inputs, job.folder, Relay(connection)))
     except (Interrupted, UserError) as error:
         answer = Answer(error=str(error))
     connection.send(answer)
@@ -140,22 +157,16 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-class NumberedLines:
-    """Standard output of a run among others: whole lines, each with the run's number before it."""
+class Relay(Display):
+    """Sends what a run tells to the process that shows it."""
 
-    def __init__(self, number: int) -> None:
-        self._mark, self._rest = f"[{number}] ", ""
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._lock = connection, threading.Lock()
 
-    def write(self, text: str) -> int:
-        """Keep what is no whole line yet."""
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in filter(None, lines):
-            os.write(1, f"{self._mark}{line}\n".encode())
-        return len(text)
-
-    def flush(self) -> None:
-        """Nothing waits but half a line."""
-
-    def isatty(self) -> bool:
-        """Lines of several runs cannot be rewritten."""
-        return False
+    def show(self, event: Event) -> None:
+        # A signal that comes in the middle of a message must not write another into it.
+        if self._lock.acquire(blocking=False):
+            try:
+                self._connection.send(event)
+            finally:
+                self._lock.release()

@@ -1,69 +1,50 @@
-"""The line a person watches: epoch, losses, clips a second, time left."""
+"""What a person watches: epoch, losses, clips a second, time left."""
 
 from __future__ import annotations
 
-import sys
-import time
-from typing import TextIO
+from collections.abc import Mapping
+from typing import Any
 
-PLAIN_SECONDS = 30.0  # between two lines where the output is no terminal
-
-
-def format_seconds(seconds: float) -> str:
-    """12s, 3m05s, 2h07m."""
-    whole = int(seconds + 0.5)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+from mmcl_terminal.clock import Clock, format_rate, format_seconds
+from mmcl_terminal.display import Display
+from mmcl_terminal.events import progress_event
 
 
 class Progress:
-    """Rewrites one line on a terminal; elsewhere writes plain lines, not often.
+    """Tells a display how far one run is.
 
     Args:
         total: clips of the whole run.
         done: clips trained before this start.
-        quiet: say nothing (processes other than the first).
+        display: where it is shown; a silent one for processes other than the first.
     """
 
-    def __init__(self, total: int, done: int, quiet: bool = False, out: TextIO | None = None) -> None:
-        self._total, self._done, self._began_at = total, done, done
-        self._start = self._last = time.monotonic()
-        self._out = out or sys.stdout
-        self._live = self._out.isatty()
-        self._quiet = quiet
+    def __init__(self, total: int, done: int, display: Display) -> None:
+        self._total, self._done, self._display = total, done, display
+        self._clock = Clock(done)
+        self.update(done, "")
 
-    def update(self, done: int, text: str) -> None:
-        """Show `text` with rate and time left, `done` clips of the run being trained."""
+    def update(self, done: int, text: str, **numbers: Any) -> None:
+        """`done` clips of the run are trained; `text` and `numbers` say more of this point."""
         self._done = done
-        now = time.monotonic()
-        if self._quiet or (not self._live and now - self._last < PLAIN_SECONDS):
-            return
-        self._last = now
-        self._print(f"{text}  {self.rate():.1f} clips/s  {self.left()} left", end="" if self._live else "\n")
+        self._display.show(progress_event("train", done, self._total, self._clock, "clips", text, **numbers))
+
+    def epoch(self, record: Mapping[str, Any], epochs: int) -> None:
+        """An epoch is over; `record` is its line of metrics.jsonl."""
+        rate, left = self._clock.rate(self._done), self._clock.left(self._done, self._total)
+        measured = "".join(
+            f"  {name[:-5]} {value:.1%}" for name, value in record.items() if name.endswith("_top1")
+        )
+        text = f"epoch {record['epoch']}/{epochs}  loss {record['loss']:.3f}{measured}"
+        if left is not None:
+            text += f"  {format_rate(rate, 'clips')}  {format_seconds(left)} left"
+        times = {"rate": round(rate, 2), "seconds_left": None if left is None else round(left, 1)}
+        self._display.show({"event": "epoch", "epochs": epochs, **record, **times, "text": text})
 
     def line(self, text: str) -> None:
         """A line that stays."""
-        if not self._quiet:
-            self._last = time.monotonic()
-            self._print(text, end="\n")
+        self._display.note(text)
 
     def seconds(self) -> float:
         """Since this start."""
-        return time.monotonic() - self._start
-
-    def rate(self) -> float:
-        """Clips a second since this start."""
-        return (self._done - self._began_at) / max(self.seconds(), 1e-9)
-
-    def left(self) -> str:
-        """Time left at this rate."""
-        rate = self.rate()
-        return format_seconds((self._total - self._done) / rate) if rate > 0 else "?"
-
-    def _print(self, text: str, end: str) -> None:
-        clear = "\r\x1b[2K" if self._live else ""
-        self._out.write(f"{clear}{text}{end}")
-        self._out.flush()
+        return self._clock.seconds()

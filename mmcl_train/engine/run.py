@@ -89,11 +89,17 @@ class Run:
         self.position.sums += self.window.collect(
             sum_processes, f"in epoch {at.epoch + 1}, by step {at.step}"
         )
+        if not at.batch:  # of this epoch nothing is trained yet
+            return
         shown = average(at.sums)
         self.progress.update(
             self.clips,
             f"epoch {at.epoch + 1}/{self.config.schedule.epochs}  {at.batch}/{self.batches}  "
             f"loss {shown['loss']:.3f}  train {shown['train_top1']:.1%}",
+            epoch=at.epoch + 1,
+            epochs=self.config.schedule.epochs,
+            loss=shown["loss"],
+            train_top1=shown["train_top1"],
         )
 
     def save(self) -> None:

@@ -11,6 +11,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from mmcl_cache.store import UserError
+from mmcl_terminal.display import Display
 from mmcl_train.config import RunConfig
 from mmcl_train.data.clips import create_transform
 from mmcl_train.settings import flatten
@@ -55,7 +56,13 @@ def create_accelerator(config: RunConfig) -> Accelerator:
     return accelerator
 
 
-def start_run(config: RunConfig, inputs: Inputs, folder: RunFolder, accelerator: Accelerator) -> Run:
+def start_run(
+    config: RunConfig,
+    inputs: Inputs,
+    folder: RunFolder,
+    accelerator: Accelerator,
+    display: Display | None = None,
+) -> Run:
     """Build the task and optimiser, load the last checkpoint if there is one, and open the trackers."""
     device, main, train = accelerator.device, accelerator.is_main_process, inputs.train
     task = create_task_of(config, inputs)
@@ -69,7 +76,7 @@ def start_run(config: RunConfig, inputs: Inputs, folder: RunFolder, accelerator:
         module = torch.compile(module)
     batches = len(train) * config.data.repeat // config.train.batch
     total = config.schedule.epochs * batches * config.train.batch
-    progress = Progress(total, position.step * config.train.batch, quiet=not main)
+    progress = Progress(total, position.step * config.train.batch, display if display and main else Display())
     for line in describe_batch(config, accelerator):
         progress.line(line)
     if task.model.backbone.remark:

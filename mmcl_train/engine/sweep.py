@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 
 from mmcl_cache.store import UserError
+from mmcl_terminal.clock import Clock
+from mmcl_terminal.display import Display, Numbered
+from mmcl_terminal.events import progress_event
 from mmcl_train.config import RunConfig
 from mmcl_train.scores.tables import format_table
 
@@ -61,13 +64,14 @@ def plan_runs(
 
 
 def sweep(
-    configs: Iterable[RunConfig], loader: InputLoader, root: Path, say: Callable[[str], None], jobs: int = 1
+    configs: Iterable[RunConfig], loader: InputLoader, root: Path, display: Display, jobs: int = 1
 ) -> list[Outcome]:
     """Train each config in its own folder under `root`; finished ones are read, interrupted ones continued.
 
     A run that ends with a UserError (a loss that is not finite, another run's folder) is noted, and the others go on.
 
     Args:
+        display: shows every run under its number, and how many are done.
         jobs: runs at a time, each in its own process on the same resident data.
 
     Raises:
@@ -81,30 +85,54 @@ def sweep(
     def say_once(line: str) -> None:
         if line not in said:
             said.add(line)
-            say(line)
+            display.note(line)
 
     def load(config: RunConfig) -> Inputs:
         return loader.load(config, say_once)
 
+    told = _Told(display, len(planned))
     answers: dict[int, Answer] = {}
     for job in planned:
-        say(f"run {job.number} of {len(planned)}: {job.folder}")
+        told.begin(job)
         if jobs == 1 or RunFolder(job.folder).is_finished():
             try:
-                answers[job.number] = Answer(train(job.config, load(job.config), job.folder))
+                shown = Numbered(display, job.number)
+                answers[job.number] = Answer(train(job.config, load(job.config), job.folder, shown))
             except UserError as error:
                 answers[job.number] = Answer(error=str(error))
-                say(f"  failed: {error}")
+            told.end(job, answers[job.number])
     left = [job for job in planned if job.number not in answers]
     if left:
-        answers |= run_jobs(left, load, min(jobs, len(left)))
-        for job in left:
-            if answers[job.number].result is None:
-                say(f"run {job.number} failed: {answers[job.number].error}")
+        answers |= run_jobs(left, load, min(jobs, len(left)), display, told.end)
     return [
         Outcome(job.config, job.folder, answers[job.number].result, answers[job.number].error)
         for job in planned
     ]
+
+
+class _Told:
+    """What a sweep tells of its runs: each one's beginning and end, and how many are done."""
+
+    def __init__(self, display: Display, runs: int) -> None:
+        self._display, self._runs, self._ended, self._clock = display, runs, 0, Clock()
+        self._display.show(progress_event("runs", 0, runs, self._clock))
+
+    def begin(self, job: Job) -> None:
+        self._show(job, "planned", f"run {job.number} of {self._runs}: {job.folder}")
+
+    def end(self, job: Job, answer: Answer) -> None:
+        self._ended += 1
+        if answer.result is None:
+            self._show(job, "failed", f"failed: {answer.error}", error=answer.error)
+        else:
+            accuracy = answer.result["accuracy"]
+            top1 = accuracy["test-last"]["top1"]
+            self._show(job, "finished", f"finished: test top-1 {100 * top1:.2f}", accuracy=accuracy)
+        self._display.show(progress_event("runs", self._ended, self._runs, self._clock))
+
+    def _show(self, job: Job, state: str, text: str, **more: Any) -> None:
+        about = {"run": job.number, "runs": self._runs, "folder": str(job.folder), "state": state}
+        self._display.show({"event": "run", **about, **more, "text": text})
 
 
 def format_sweep(outcomes: Sequence[Outcome]) -> str:
@@ -123,6 +151,22 @@ def format_sweep(outcomes: Sequence[Outcome]) -> str:
             [f"{backbone} {stream}", method, seeds, *(_spread(members, key) for key in ("last", "best-val"))]
         )
     return format_table(["run", "method", "seeds", "test, last epoch", "test, best on val"], rows)
+
+
+def summarise_sweep(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Each run as plain values: what it was, its accuracies or its error."""
+    return [
+        {
+            "folder": str(outcome.folder),
+            "backbone": outcome.config.model.backbone,
+            "stream": outcome.config.data.stream,
+            "co_learning": outcome.config.method.enabled,
+            "seed": outcome.config.train.seed,
+            "accuracy": outcome.result["accuracy"] if outcome.result else None,
+            "error": outcome.error,
+        }
+        for outcome in outcomes
+    ]
 
 
 def _spread(members: Sequence[Outcome], weights: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mmcl_terminal.display import Display
+from mmcl_terminal.live import open_display
 from mmcl_train.config import RunConfig
 from mmcl_train.data.batch import Batch
 from mmcl_train.method.task import TaskOutput
@@ -26,13 +29,14 @@ from .start import create_accelerator, start_run
 from .window import COLUMNS, average
 
 
-def train(config: RunConfig, inputs: Inputs, out: Path) -> dict[str, Any]:
+def train(config: RunConfig, inputs: Inputs, out: Path, display: Display | None = None) -> dict[str, Any]:
     """Train, or go on training, one run in its folder; give the result of a finished one.
 
     Args:
         config: resolved (`inputs.resolve`).
         inputs: of the same config.
         out: the run folder.
+        display: where progress is shown, open already; by default one of the mode that was asked for.
 
     Returns:
         What result.json holds.
@@ -42,12 +46,16 @@ def train(config: RunConfig, inputs: Inputs, out: Path) -> dict[str, Any]:
         Interrupted: after Ctrl-C; a checkpoint is written.
     """
     accelerator = create_accelerator(config)
-    with FolderLock(out, held=accelerator.is_main_process), InterruptFlag() as interrupt:
+    with (
+        FolderLock(out, held=accelerator.is_main_process),
+        open_display() if display is None else nullcontext(display) as shown,
+        InterruptFlag(shown.note) as interrupt,
+    ):
         with accelerator.main_process_first():
             folder = open_folder(out, config, inputs.fields)
         if folder.is_finished():
             return read_json(folder.result)
-        run = start_run(config, inputs, folder, accelerator)
+        run = start_run(config, inputs, folder, accelerator, shown)
         try:
             for epoch in range(run.position.epoch, config.schedule.epochs):
                 train_epoch(run, epoch, interrupt)
@@ -147,11 +155,7 @@ def close_epoch(run: Run, epoch: int) -> None:
     config, at = run.config, run.position
     losses = average(at.sums, config.method.auxiliary)
     record = {"epoch": epoch + 1, "lr": lr_of(config, epoch), **losses, **measure(run, epoch)}
-    shown = "".join(f"  {name[:-5]} {value:.1%}" for name, value in record.items() if name.endswith("_top1"))
-    run.progress.line(
-        f"epoch {epoch + 1}/{config.schedule.epochs}  loss {record['loss']:.3f}{shown}  "
-        f"{run.progress.rate():.1f} clips/s  {run.progress.left()} left"
-    )
+    run.progress.epoch(record, config.schedule.epochs)
     if run.tracker is not None:
         run.tracker.write(at.step, record)
     at.epoch, at.batch = epoch + 1, 0

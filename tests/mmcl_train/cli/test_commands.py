@@ -97,7 +97,7 @@ def test_ensemble_and_compare_take_run_folders(finished: Path) -> None:
 
 
 def test_a_folder_of_another_run_is_refused_by_what_differs(finished: Path, cache: Path) -> None:
-    result = call("run", "--cache", cache, "--out", finished, *small("data.stream=bone"))
+    result = call("run", "--quiet", "--cache", cache, "--out", finished, *small("data.stream=bone"))
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1 and "data.stream: joint → bone" in result.stderr
 
@@ -144,9 +144,13 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").touch()
     places = {"CACHE": str(cache), "FULL": str(tmp_path / "full")}
-    result = call("run", *small(), "--out", tmp_path / "out", *(places.get(a, a) for a in arguments))
+    result = call(
+        "run", "--quiet", *small(), "--out", tmp_path / "out", *(places.get(a, a) for a in arguments)
+    )
     assert result.exit_code == 2, result.output
-    assert said in result.stderr and result.stderr.count("\n") == 1 and result.stderr.startswith("error: ")
+    assert (
+        said in result.stderr and result.stderr.count("\n") == 1 and result.stderr.startswith("mmcl-train: ")
+    )
 
 
 def test_classes_that_differ_are_named(
@@ -156,7 +160,7 @@ def test_classes_that_differ_are_named(
     other = make_cache(tmp_path / "other").path
     wrong = [
         call("eval", "--run", finished, "--cache", other, "--device", "cpu"),
-        call("run", "--cache", other, "--out", finished, *small()),
+        call("run", "--quiet", "--cache", other, "--out", finished, *small()),
     ]
     run = call("run", "--cache", other, "--out", tmp_path / "run", "--no-mmcl", *small())
     assert run.exit_code == 0, run.output
@@ -166,7 +170,7 @@ def test_classes_that_differ_are_named(
     ]
     for result in wrong:
         assert result.exit_code == 2, result.output
-        assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+        assert result.stderr.startswith("mmcl-train: ") and result.stderr.count("\n") == 1
     assert "kick" in wrong[0].stderr and "kick" in wrong[2].stderr and "kick" in wrong[3].stderr
 
 
