@@ -153,9 +153,15 @@ class BodyNorm(nn.Module):
         return x.reshape(n * m, v, c, t).permute(0, 2, 3, 1).contiguous()
 
 
-def pool_bodies(x: Tensor, num_bodies: int) -> Tensor:
-    """(N·M, C, T, V) → (N, C): mean over time and joints, then over bodies."""
-    return x.mean(dim=(2, 3)).unflatten(0, (-1, num_bodies)).mean(dim=1)
+def pool_bodies(x: Tensor, num_bodies: int, source: Tensor | None = None) -> Tensor:
+    """(N·M, C, T, V) → (N, C): mean over time and joints, then over bodies.
+
+    With `source` (N·M,) `x` holds fewer rows, and says which of them each of the N·M is.
+    """
+    pooled = x.mean(dim=(2, 3))
+    if source is not None:
+        pooled = pooled[source]
+    return pooled.unflatten(0, (-1, num_bodies)).mean(dim=1)
 
 
 def scale_channels(channels: int, width: float, multiple: int = 8) -> int:

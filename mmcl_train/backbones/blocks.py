@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcl_cache.store import Layout
+from mmcl_train.backbones.absent import BodyRows, counted_rows, find_body_rows
 from mmcl_train.backbones.base import Backbone, BodyNorm, pool_bodies, scale_channels
 from mmcl_train.backbones.initialise import init_conv_fan_out, init_norm
+from mmcl_train.backbones.norm import RowNorm, is_quick
 from mmcl_train.backbones.published import KeyRule
 from mmcl_train.backbones.temporal import TemporalConv, norm_rules, temporal_rules
 
@@ -82,13 +84,13 @@ class GraphResidual(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm = RowNorm(out_channels)
         init_norm(self.norm, 1e-6)
         self.down: nn.Module = nn.Identity()
         if in_channels != out_channels:
             conv = nn.Conv2d(in_channels, out_channels, 1)
             init_conv_fan_out(conv)
-            self.down = nn.Sequential(conv, nn.BatchNorm2d(out_channels))
+            self.down = nn.Sequential(conv, RowNorm(out_channels))
 
     def forward(self, y: Tensor, x: Tensor) -> Tensor:
         return F.relu(
@@ -103,6 +105,8 @@ class TenBlockBackbone(Backbone):
     plan: ClassVar[Sequence[tuple[int, int]]] = TEN_BLOCKS
     # Blocks whose output `forward_with_maps` gives: the first, the last of each width but the deepest's, and the last.
     map_blocks: ClassVar[Sequence[int]] = (0, 4, 7, 9)
+    # Whether blocks treat every row alike but for `RowNorm`, so that the rows of absent bodies can be merged.
+    merges_absent_bodies: ClassVar[bool] = False
     num_graphs: ClassVar[int] = 0  # subsets of the graph that `infer_graph` gives
 
     def __init__(
@@ -132,7 +136,28 @@ class TenBlockBackbone(Backbone):
     def forward(self, joints: Tensor) -> Tensor:
         """(N, C, T, V, M) → (N, num_features)."""
         self.check_input(joints)
-        return pool_bodies(self.blocks(self.input_norm(joints)), self.num_bodies)
+        x = self.input_norm(joints)
+        rows = self.find_rows(joints)
+        if rows is None:
+            return pool_bodies(self.blocks(x), self.num_bodies)
+        with counted_rows(self.row_norms(), rows.counts):
+            x = self.blocks(x[rows.kept])
+        return pool_bodies(x, self.num_bodies, rows.source)
+
+    def find_rows(self, joints: Tensor) -> BodyRows | None:
+        """Which bodies to compute where some are absent; None for all: see `absent`."""
+        if (
+            not self.merges_absent_bodies
+            or self.num_bodies < 2
+            or not is_quick(joints)
+            or not self.row_norms()
+        ):
+            return None
+        return find_body_rows(joints)
+
+    def row_norms(self) -> list[RowNorm]:
+        """The norms of the blocks; none once they were swapped for norms over several processes."""
+        return [module for module in self.blocks.modules() if isinstance(module, RowNorm)]
 
     def map_shapes(self, clip_length: int) -> tuple[tuple[int, int], ...]:
         """(channels, frames) after the first, fifth, eighth and last block; a stride rounds up."""

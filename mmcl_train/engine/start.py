@@ -16,6 +16,7 @@ from mmcl_train.config import RunConfig
 from mmcl_train.data.clips import create_transform
 from mmcl_train.settings import flatten
 
+from .allocator import keep_freed_memory
 from .assembly import create_task_of
 from .environment import choose_device, describe_environment
 from .folder import RunFolder, write_json
@@ -35,6 +36,8 @@ def create_accelerator(config: RunConfig) -> Accelerator:
         UserError: no such device, a tracker that is not installed, or a batch that the processes cannot share.
     """
     device = choose_device(config.train.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     if (
         AcceleratorState._shared_state
     ):  # a run before this one in the same process (a sweep) may have had another precision
