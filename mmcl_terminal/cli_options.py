@@ -28,9 +28,10 @@ def progress_options(command: Command) -> Command:
     return click.option(
         "--progress",
         type=click.Choice(MODES),
+        metavar="MODE",
         expose_value=False,
         callback=_choose,
-        help=f"live, lines, json or quiet.  [default: {VARIABLE}, or live on a terminal, lines elsewhere]",
+        help=f"auto, live, lines, json or quiet.  [default: {VARIABLE}, or auto: live on a terminal, else lines]",
     )(command)
 
 

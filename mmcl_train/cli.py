@@ -49,7 +49,21 @@ def main() -> None:
     cli()
 
 
-@cli.command()
+RUN_EXAMPLES = """\b
+Examples:
+  mmcl-train run --cache caches/ntu120 --protocol xsub
+  mmcl-train run --cache caches/ntu120 --protocol xsub --stream bone --no-mmcl --seed 2
+  mmcl-train run --cache caches/demo --backbone ctrsgcn --set optimiser.lr=0.05 --progress json 2> run.jsonl
+  mmcl-train run --config runs/NAME/config.json --out runs/again
+"""
+SWEEP_EXAMPLES = """\b
+Examples:
+  mmcl-train sweep --cache caches/ntu120 --stream joint --stream bone --stream joint_motion --stream bone_motion
+  mmcl-train sweep --cache caches/demo --seed 1 --seed 2 --seed 3 --with-and-without --jobs 2
+"""
+
+
+@cli.command(epilog=RUN_EXAMPLES)
 @click.option("--cache", type=PATH, help="Cache of mmcl-cache build.")
 @click.option("--protocol", help="Split protocol of the cache (default: its first).")
 @click.option("--preset", help="Recipe to start from (default: by the cache's data set); see list presets.")
@@ -77,7 +91,10 @@ def main() -> None:
 )
 @progress_options
 def run(out: Path | None, **options: Any) -> None:
-    """Train one model."""
+    """Train one model, with co-learning from RGB and text unless told otherwise.
+
+    Ctrl-C and SIGTERM end it after the step in progress with a checkpoint; the same command goes on from there.
+    """
     from mmcl_terminal.live import open_display
     from mmcl_train.engine.environment import choose_device
     from mmcl_train.engine.inputs import InputLoader, resolve
@@ -98,7 +115,7 @@ def run(out: Path | None, **options: Any) -> None:
     close_processes()
 
 
-@cli.command()
+@cli.command(epilog=SWEEP_EXAMPLES)
 @click.option("--cache", type=PATH, required=True, help="Cache of mmcl-cache build; loaded once.")
 @click.option("--protocol", help="Split protocol of the cache (default: its first).")
 @click.option("--preset", help="Recipe to start from (default: by the cache's data set); see list presets.")

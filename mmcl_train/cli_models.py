@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mmcl_terminal.cli_options import hide_foreign_bars, progress_options
+from mmcl_terminal.events import finish
+from mmcl_terminal.modes import chosen_mode
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -17,7 +21,27 @@ PATH = click.Path(path_type=Path)
 _ONNX_EXTRA = "onnxruntime is not installed: pip install 'mmcl[onnx]'"
 
 
-@click.command()
+PREDICT_EXAMPLES = """\b
+Examples:
+  mmcl-train predict S001C001P001R001A001.skeleton --model runs/NAME --table
+  mmcl-train predict recordings/ --model NAME.onnx > answers.jsonl
+  camera | mmcl-train predict - --model NAME.onnx --window 64 --hop 8
+"""
+EXPORT_EXAMPLES = """\b
+Examples:
+  mmcl-train export runs/NAME
+  mmcl-train export runs/NAME --int8 --cache caches/ntu120
+  mmcl-train export runs/NAME --format safetensors --out NAME
+"""
+TRANSFER_EXAMPLES = """\b
+Examples:
+  mmcl-train transfer --run runs/ntu120-joint --cache caches/utd-mhad
+  mmcl-train transfer --run runs/ntu120-joint --cache caches/utd-mhad --adapt probe
+  mmcl-train transfer --run runs/ntu120-joint --cache caches/sysu --adapt finetune --set schedule.epochs=10
+"""
+
+
+@click.command(epilog=PREDICT_EXAMPLES)
 @click.argument("inputs", nargs=-1, type=click.Path(path_type=Path, allow_dash=True), metavar="INPUT...")
 @click.option(
     "--model", "model_path", type=PATH, required=True, help="Run folder, exported folder, or .onnx file."
@@ -67,6 +91,7 @@ def predict(
     """
     from mmcl_cache.store import UserError
     from mmcl_train.deploy.answer import format_json, format_row
+    from mmcl_train.deploy.live import read_lines
     from mmcl_train.deploy.prediction import find_inputs, predict_cache, predict_paths, predict_stream
 
     if not inputs:
@@ -79,7 +104,7 @@ def predict(
     def answers() -> Iterator[Prediction]:
         for path in inputs:
             if str(path) == "-":
-                yield from predict_stream(model, sys.stdin, window, hop)
+                yield from predict_stream(model, read_lines(sys.stdin), window, hop)
             elif (path / "cache.json").is_file():
                 yield from predict_cache(model, path, variant, protocol, split, window, hop)
             else:
@@ -99,7 +124,7 @@ def predict(
         raise UserError(f"{failed} of {made} could not be predicted, the last: {reason}")
 
 
-@click.command()
+@click.command(epilog=EXPORT_EXAMPLES)
 @click.argument("run", type=PATH)
 @click.option(
     "--format",
@@ -135,7 +160,7 @@ def export(run: Path, form: str, out: Path | None, int8: bool, cache: Path | Non
     _print(lines)
 
 
-@click.command()
+@click.command(epilog=TRANSFER_EXAMPLES)
 @click.option("--run", type=PATH, required=True, help="Run or exported folder of a model in NTU's layout.")
 @click.option("--cache", type=PATH, required=True, help="Cache of the target data set.")
 @click.option(
@@ -165,6 +190,7 @@ def export(run: Path, form: str, out: Path | None, int8: bool, cache: Path | Non
     metavar="A.B=C",
     help="Of --adapt finetune: settings of the training.",
 )
+@progress_options
 def transfer(
     run: Path,
     cache: Path,
@@ -190,36 +216,40 @@ def transfer(
     if adapt == "none":
         from mmcl_train.deploy.transfer import evaluate_transfer
 
-        _print(evaluate_transfer(run, cache, asked, refined, variant, text_variant, place))
+        _finish("transfer", evaluate_transfer(run, cache, asked, refined, variant, text_variant, place))
         return
     from mmcl_train.deploy.adapt import finetune, probe
 
     if adapt == "probe":
-        _print(probe(run, cache, asked, variant, protocol, place))
+        _finish("transfer", probe(run, cache, asked, variant, protocol, place))
         return
     folder = out or Path("runs") / f"{run.resolve().name}-on-{cache.resolve().name}"
-    _print(finetune(run, cache, asked, variant, protocol, place, folder, assignments))
+    _finish("transfer", finetune(run, cache, asked, variant, protocol, place, folder, assignments))
 
 
 @click.command()
 @click.argument("run", type=PATH)
 @click.argument("repo", metavar="OWNER/NAME")
 @click.option("--public", is_flag=True, help="Readable by everyone (default: private).")
+@progress_options
 def push(run: Path, repo: str, public: bool) -> None:
     """Send the model of RUN, with its card, to a Hugging Face model repository."""
+    hide_foreign_bars()
     from mmcl_train.deploy.hub import push_run
 
-    click.echo(push_run(run, repo, not public))
+    finish("push", push_run(run, repo, not public), {"run": str(run), "repo": repo})
 
 
 @click.command()
 @click.argument("repo", metavar="OWNER/NAME")
 @click.option("--out", type=PATH, required=True, help="Folder to write.")
+@progress_options
 def pull(repo: str, out: Path) -> None:
     """Fetch a model from a Hugging Face model repository."""
+    hide_foreign_bars()
     from mmcl_train.deploy.hub import pull_run
 
-    click.echo(pull_run(repo, out))
+    finish("pull", pull_run(repo, out), {"repo": repo, "folder": str(out)})
 
 
 def _open_model(path: Path, device: str) -> Model:
@@ -242,6 +272,15 @@ def _open_model(path: Path, device: str) -> Model:
     from mmcl_train.engine.environment import choose_device
 
     return TorchModel(path, str(choose_device(device)))
+
+
+def _finish(command: str, lines: Iterable[str]) -> None:
+    """Print lines as they come, or all of them as one event."""
+    if chosen_mode() == "json":
+        kept = list(lines)
+        finish(command, "\n".join(kept), {"lines": kept})
+    else:
+        _print(lines)
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -9,7 +9,18 @@ import click
 PATH = click.Path(path_type=Path)
 
 
-@click.command()
+ENSEMBLE_EXAMPLES = """\b
+Examples:
+  mmcl-train ensemble runs/joint runs/bone runs/joint_motion runs/bone_motion --weights fit
+  mmcl-train ensemble runs/joint joint.pkl --weights 1,0.5 --out both.npz
+"""
+COMPARE_EXAMPLES = """\b
+Examples:
+  mmcl-train compare runs/mmcl-seed1 runs/mmcl-seed2 --against runs/plain-seed1 runs/plain-seed2
+"""
+
+
+@click.command(epilog=ENSEMBLE_EXAMPLES)
 @click.argument("files", nargs=-1, required=True, type=PATH, metavar="SCORES...")
 @click.option(
     "--weights", default="equal", show_default=True, help="equal, fit, published, or numbers: 1,0.5,2."
@@ -57,7 +68,7 @@ class Against(click.Command):
         return super().parse_args(ctx, parsed)
 
 
-@click.command(cls=Against)
+@click.command(cls=Against, epilog=COMPARE_EXAMPLES)
 @click.argument("first", nargs=-1, required=True, type=PATH, metavar="A...")
 @click.option(
     "--against",
@@ -73,10 +84,7 @@ class Against(click.Command):
 )
 @click.option("--pairs", default=10, show_default=True, help="Pairs of classes to list.")
 def compare(first: tuple[Path, ...], second: tuple[Path, ...], which: str, pairs: int) -> None:
-    """Compare runs A with runs B on the same samples: run folders or score files, one a seed.
-
-    mmcl-train compare runs/mmcl-seed1 runs/mmcl-seed2 --against runs/plain-seed1 runs/plain-seed2
-    """
+    """Compare runs A with runs B on the same samples: run folders or score files, one a seed."""
     from mmcl_train.scores.compare import compare as compare_scores
     from mmcl_train.scores.files import read_scores
     from mmcl_train.scores.tables import format_comparison

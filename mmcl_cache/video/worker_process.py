@@ -24,6 +24,8 @@ def serve_tasks(descriptor: int) -> None:
         descriptor: of this end of the pipe.
     """
     pipe: Connection = Connection(descriptor)
+    # A batch system sends SIGTERM to every process of a job; the build then closes this one's pipe.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     try:
