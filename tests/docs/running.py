@@ -71,7 +71,7 @@ def find_exemption(command: Command) -> str:
 
 
 def find_runner(command: Command) -> str:
-    """How a command is run: "command", "module", "launcher", "script", "copy", or nothing where nobody knows."""
+    """How a command is run: "command", "module", "launcher", "script", "copy", "show", or nothing where nobody knows."""
     words = _without_scheduler(command.parts[-1])
     if words[0] in PROGRAMS:
         return "command"
@@ -81,6 +81,8 @@ def find_runner(command: Command) -> str:
         return "script"
     if words[:2] == ("cp", "-r"):
         return "copy"
+    if words[0] == "cat" and len(words) == 2:
+        return "show"
     if "-m" in words and (words[0] == "torchrun" or words[:2] == ("accelerate", "launch")):
         return "launcher"
     return ""
@@ -93,6 +95,8 @@ def run_command(command: Command, stdin: str = "") -> Outcome:
     if runner == "copy":
         shutil.copytree(words[2], words[3])
         return Outcome(0, "")
+    if runner == "show":
+        return Outcome(int(not Path(words[1]).is_file()), f"{words[1]} is not there")
     if runner == "script":
         return _run_python(words[1], words[2:])
     if runner == "launcher":
