@@ -16,6 +16,7 @@ from mmcl_cache.store import Columns, Layout
 # Tiles of 1:3 look like people again; the strip itself is square, each tile 1:5.
 THUMBNAIL = (300, 180)
 THUMBNAIL_QUALITY = 72
+MAX_PIXELS = 4096 * 4096  # of a strip
 POSES = 25  # of the moving figure; five of them, evenly spaced, are drawn under the strip
 LEVELS = 254  # steps of a coordinate; 255 says that a body is absent in that pose
 ABSENT = 255
@@ -36,8 +37,10 @@ def make_thumbnail(jpeg: bytes) -> str | None:
     """Base64 of a small JPEG of a strip; None where it cannot be decoded."""
     try:
         with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                return None
             small = image.convert("RGB").resize(THUMBNAIL, Image.Resampling.LANCZOS)
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
     file = io.BytesIO()
     small.save(file, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
@@ -86,7 +89,7 @@ def pack_poses(clip: np.ndarray, view: View) -> dict[str, Any] | None:
         return None
     flat = np.stack([clip[..., view.across], -view.sign * clip[..., view.up]], axis=-1)
     present = clip.any(axis=(2, 3))  # (P, M)
-    if not present.any():
+    if not present.any() or not np.isfinite(clip).all():
         return None
     low, high = flat[present].min(axis=(0, 1)), flat[present].max(axis=(0, 1))
     size = np.maximum(high - low, 1e-6)

@@ -9,10 +9,11 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from mmcl_cache.errors import UserError
+from mmcl_cache.errors import DamagedCacheError, UserError
 from mmcl_cache.store import Cache, Columns, Field
 
 T = TypeVar("T")
+MOST_QUESTIONS = 1000
 PENDING = "pending"  # beside the store's statuses: the shard of this row is not built yet
 
 
@@ -90,6 +91,8 @@ def questions_of(field: Field) -> list[Question]:
     choices = field.settings.get("choices")
     shapes = {column.name: column.shape for column in field.columns}
     count = next((shapes[name][0] for name in ("tokens", "token_count") if shapes.get(name)), 1)
+    if count > MOST_QUESTIONS:
+        raise DamagedCacheError(f"{field.folder}: {count} questions; no cache has so many")
     texts = [str(text) for text in asked] if isinstance(asked, list) and len(asked) == count else None
     words = tuple(str(word) for word in choices) if isinstance(choices, list) else ()
     return [
@@ -105,7 +108,12 @@ def read_answers(field: Field, sample_ids: Sequence[str]) -> dict[str, Seen[list
 
     def convert(part: Columns, row: int) -> list[Answer]:
         texts = _answer_texts(str(part["answer"][row]) if "answer" in there else "", len(asked))
-        return [_answer(part, row, question, texts[question.number]) for question in asked]
+        try:
+            return [_answer(part, row, question, texts[question.number]) for question in asked]
+        except (IndexError, TypeError, ValueError, AttributeError):
+            raise DamagedCacheError(
+                f"{field.folder}: its columns are not those of {len(asked)} questions; rebuild {field.name}"
+            ) from None
 
     return read_rows(field, sample_ids, columns, convert)
 
@@ -113,7 +121,7 @@ def read_answers(field: Field, sample_ids: Sequence[str]) -> dict[str, Seen[list
 def _answer_texts(stored: str, count: int) -> list[str]:
     try:
         texts = json.loads(stored)
-    except ValueError:
+    except (ValueError, RecursionError):
         texts = None
     if not isinstance(texts, list) or len(texts) != count:
         return [stored] * count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
 import tokenize
 import zipfile
@@ -34,6 +35,8 @@ DAMAGE = (
 ARCHIVE_DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, *DAMAGE)
 """What a damaged archive raises."""
 _LARGEST_DIRECTORY = 1 << 20
+# Clips padded with zeros compress well, but not like nothing but zeros.
+_LARGEST_RATIO = 200
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -87,6 +90,9 @@ def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
         bounded = _ShortDirectory(stream)
         with zipfile.ZipFile(bounded) as archive:
             bounded.is_open = True
+            size = os.fstat(stream.fileno()).st_size
+            if sum(info.compress_size for info in archive.infolist()) > size:
+                raise zipfile.BadZipFile("its members are together larger than the file")
             yield archive
 
 
@@ -102,6 +108,10 @@ def open_member(archive: zipfile.ZipFile, name: str) -> Iterator[IO[bytes]]:
     # The other methods give as much as they like for one piece of input.
     if info.compress_type not in _COMPRESSIONS:
         raise zipfile.BadZipFile(f"{name} is compressed in a way numpy never does")
+    if info.file_size > _LARGEST_RATIO * info.compress_size + (1 << 20):
+        raise zipfile.BadZipFile(
+            f"{name} says it is {info.file_size:,} bytes, far more than the file can hold"
+        )
     with archive.open(info) as stream:
         yield stream
 

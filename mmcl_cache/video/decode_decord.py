@@ -53,7 +53,7 @@ def read_decord(
     wanted = np.unique(indices).tolist()
     with _watch_stderr() as complaints:
         try:
-            reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
+            reader = decord.VideoReader(str(path.absolute()), ctx=decord.cpu(0), num_threads=1)
             if len(reader) != facts.num_packets:
                 return None
             if facts.independent:

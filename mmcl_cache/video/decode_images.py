@@ -10,10 +10,13 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mmcl_cache.errors import SampleError
+from mmcl_cache.store.regular import open_regular
 from mmcl_cache.video.decode_pyav import check_indices
 from mmcl_cache.video.decode_stream import MAX_FRAMES, MAX_PIXELS, describe_error
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"})
+# Pillow tells a format by the content: others may start programs (PostScript) whatever the file is called.
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM")
 # (T, H, W, 3) uint8 sRGB or (T, H, W) uint8 grey, and frames a second or None
 Reader = Callable[[Path], tuple[np.ndarray, float | None]]
 
@@ -59,7 +62,7 @@ def read_image(path: Path) -> np.ndarray:
         SampleError: no image, cut short, or more than MAX_PIXELS.
     """
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as stream, Image.open(stream, formats=IMAGE_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise SampleError(f"{path}: {image.width}×{image.height} pixels; the limit is {MAX_PIXELS}")
             return np.asarray(image.convert("RGB"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,18 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from mmcl_cache.errors import SampleError
+from mmcl_cache.store.regular import open_regular
 
 # Claims of a header are checked against these before anything of that size is allocated.
 MAX_FRAMES = 1_000_000
-MAX_PIXELS = 8192 * 8192
+MAX_PIXELS = 4096 * 4096
 # Larger files are read twice, so that their packets need not stay in memory between counting and decoding.
 MAX_BUFFERED_BYTES = 128 * 2**20
+# What the containers above may be; others (playlists, lists of files, streams of the network) would open further files.
+FORMATS = (
+    "avi,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,flv,mpeg,mpegts,mpegvideo,m4v,h263,h264,hevc,ivf,obu,av1,mjpeg,"
+    "ogg,wav,yuv4mpegpipe,gif,apng,nut,rm,dv,mxf"
+)
 # In the MPEG-4 family a packet this small may say "not coded": valid, and no frame comes of it.
 EMPTY_PACKET_BYTES = 16
 
@@ -65,11 +72,18 @@ def open_video(path: Path) -> tuple[InputContainer, VideoStream]:
         SampleError: empty, not a video, no video stream, or claims beyond the limits.
     """
     try:
-        if path.stat().st_size == 0:
-            raise SampleError(f"{path}: the file is empty")
+        with open_regular(path) as stream_of_bytes:
+            if os.fstat(stream_of_bytes.fileno()).st_size == 0:
+                raise SampleError(f"{path}: the file is empty")
         # A name such as "concat:…" or "http://…" is a protocol to FFmpeg; a path made absolute is only ever a file.
         container = av.open(
-            f"file:{path.absolute()}", metadata_errors="replace", options={"max_pixels": str(MAX_PIXELS)}
+            f"file:{path.absolute()}",
+            metadata_errors="replace",
+            options={
+                "max_pixels": str(MAX_PIXELS),
+                "format_whitelist": FORMATS,
+                "protocol_whitelist": "file",
+            },
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise SampleError(f"{path}: not a readable video ({describe_error(error)})") from error
@@ -111,10 +125,11 @@ def inspect_stream(
     name = container.format.name
     scan_vops = codec == "mpeg4"
     independent = scan_vops or codec in _INTRA_CODECS
-    keep = path.stat().st_size <= MAX_BUFFERED_BYTES
+    file_bytes = path.stat().st_size
+    keep = file_bytes <= MAX_BUFFERED_BYTES
     packets: list[Packet] = []
     keyframes: list[bool] = []
-    hidden = empty = last_byte = 0
+    hidden = empty = last_byte = packet_bytes = 0
     end = 0.0
     times: list[int] | None = []
     for packet in iterate_packets(path, container, stream):
@@ -122,6 +137,10 @@ def inspect_stream(
             raise SampleError(f"{path}: packet {len(keyframes)} is damaged or cut short")
         if len(keyframes) >= MAX_FRAMES:
             raise SampleError(f"{path}: more than {MAX_FRAMES} frames")
+        packet_bytes += packet.size
+        # A container may list the same bytes again and again.
+        if packet_bytes > 2 * file_bytes + MAX_BUFFERED_BYTES // 8:
+            raise SampleError(f"{path}: its packets are together larger than the file")
         keyframes.append(packet.is_keyframe)
         is_hidden = packet.is_discard or (codec == "vp8" and _is_hidden_vp8(packet))
         hidden += is_hidden
@@ -145,7 +164,7 @@ def inspect_stream(
     rate = stream.average_rate or stream.guessed_rate
     fps = float(rate) if rate else None
     # An MP4 may hide samples by an edit list; fewer than it says are missing only where the data ends with the file.
-    if name.startswith("matroska") or (stream.frames > count and last_byte >= path.stat().st_size):
+    if name.startswith("matroska") or (stream.frames > count and last_byte >= file_bytes):
         _check_duration(path, container, stream, end, fps)
     container_name = name.split(",")[0]
     if container_name not in _TIMED_CONTAINERS or (times is not None and len(set(times)) < len(times)):

@@ -20,7 +20,7 @@ FILTERS: dict[str, Image.Resampling] = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-MAX_STRIP_PIXELS = 8192 * 8192
+MAX_STRIP_PIXELS = 4096 * 4096
 
 
 def make_strip(
@@ -89,7 +89,7 @@ def decode_jpeg(data: bytes) -> np.ndarray:
                     f"strip of {image.width}×{image.height} pixels: larger than any strip made here"
                 )
             return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise SampleError(
             f"strip: not a readable JPEG image ({error}); build the strip field again"
         ) from error

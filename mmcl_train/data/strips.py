@@ -12,6 +12,7 @@ from torch import Tensor
 from mmcl_cache.store import Field, Ragged, UserError
 
 IMAGE_SIZE = 299  # Inception-v3's own; the canvas is square, so the whole strip is seen
+MAX_PIXELS = 4096 * 4096  # of a strip as stored
 HOST_LIMIT = 8 << 30  # bytes of decoded images kept in host memory at most
 
 
@@ -76,8 +77,10 @@ def decode_image(jpeg: np.ndarray, size: int, sample_id: str) -> np.ndarray:
     """
     try:
         with Image.open(io.BytesIO(jpeg.tobytes()), formats=("JPEG",)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width}×{image.height} pixels")
             return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(
             f"sample {sample_id}: its strip cannot be decoded ({error}); rebuild the strip field"
         ) from None

@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import re
 import struct
+import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mmcl_cache.store import UserError
+from mmcl_cache.store import UserError, npy
 from mmcl_train.backbones.published import unwrap_checkpoint
 
-# Training frameworks keep a best score beside the weights as a numpy number. These build one, and no more.
-_SCALAR = np.float32(0).__reduce__()[0]
+LARGEST_TENSOR = 1 << 30  # numbers
+
+
+class NumberType:
+    """Stands for numpy's type of a number, of which nothing is needed."""
+
+    def __init__(self, *ignored: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def skip_number(*ignored: Any) -> None:
+    """Stands for what builds a numpy number: a best score beside the weights, of which nothing is needed."""
+
+
+# numpy's own functions for rebuilding would take a stranger's word for how a type lies in memory.
 NUMPY_NUMBERS: list[Any] = [
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    (_SCALAR, "numpy._core.multiarray.scalar"),
-    np.dtype,
-    *{type(np.dtype(kind)) for kind in (np.float64, np.float32, np.float16, np.int64, np.int32, np.bool_)},
+    (skip_number, "numpy.core.multiarray.scalar"),
+    (skip_number, "numpy._core.multiarray.scalar"),
+    (NumberType, "numpy.dtype"),
 ]
 # What torch raises where a file is cut short or is no checkpoint at all, depending on where it notices.
 DAMAGE = (
@@ -33,6 +48,9 @@ DAMAGE = (
     TypeError,
     AttributeError,
     AssertionError,
+    MemoryError,
+    RecursionError,
+    zipfile.BadZipFile,
     struct.error,
 )
 
@@ -46,6 +64,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint file")
     try:
+        check_archive(path)
         with torch.serialization.safe_globals(NUMPY_NUMBERS):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
@@ -60,6 +79,21 @@ def read_state(path: Path) -> dict[str, Tensor]:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a torch checkpoint, or damaged ({why[:120]})") from None
     try:
-        return unwrap_checkpoint(loaded)
+        state = unwrap_checkpoint(loaded)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+    for name, tensor in state.items():
+        # A tensor may show one number a million times, or the same numbers under many names.
+        if tensor.layout != torch.strided or tensor.numel() > min(LARGEST_TENSOR, 2 * path.stat().st_size):
+            raise UserError(f"{path}: {str(name)[:60]!r} is no tensor that weights are saved as")
+    return state
+
+
+def check_archive(path: Path) -> None:
+    """Raises an error of `DAMAGE` for a zip that torch did not write: one that grows when it is read."""
+    if not zipfile.is_zipfile(path):
+        return
+    with npy.open_archive(path) as archive:
+        for info in archive.infolist():
+            if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+                raise ValueError("it is compressed, which torch never does")

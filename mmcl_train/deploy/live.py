@@ -10,7 +10,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from mmcl_cache.store import UserError
 from .pose_json import gather_bodies
 
 STDIN = Path("standard input")
+LONGEST_LINE = 1 << 20
 Frame = dict[str, NDArray[np.float64]]
 
 
@@ -33,6 +34,8 @@ def parse_frame(line: str, number: int, num_joints: int) -> Frame:
     Raises:
         UserError: not JSON, or joints of another number or shape.
     """
+    if len(line) > LONGEST_LINE:
+        raise UserError(f"{STDIN}: line {number}: longer than {LONGEST_LINE:,} letters; no frame is")
     try:
         content: Any = json.loads(line)
         if isinstance(content, dict):
@@ -41,7 +44,7 @@ def parse_frame(line: str, number: int, num_joints: int) -> Frame:
             frame = {str(body): np.array(joints, dtype=np.float64) for body, joints in content.items()}
         else:
             joints = np.array(content, dtype=np.float64)
-            listed = [joints] if joints.ndim == 2 else list(joints)
+            listed = [joints] if joints.ndim in (0, 2) else list(joints)
             frame = {str(body): each for body, each in enumerate(listed)}
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
         raise UserError(f"{STDIN}: line {number}: not a frame of joints ({error})") from None
@@ -51,6 +54,15 @@ def parse_frame(line: str, number: int, num_joints: int) -> Frame:
                 f"{STDIN}: line {number}: joints of shape {joints.shape}, the model takes ({num_joints}, 2 or 3)"
             )
     return frame
+
+
+def read_lines(stream: TextIO) -> Iterator[str]:
+    """The lines of a stream; one that is too long is given up to there. Raises UserError where it is no text."""
+    try:
+        while line := stream.readline(LONGEST_LINE + 2):
+            yield line
+    except UnicodeDecodeError as error:
+        raise UserError(f"{STDIN}: not text in UTF-8 ({error.reason})") from None
 
 
 def stream_windows(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmcl_cache.store import CacheError, Layout, UserError
+from mmcl_cache.store.json_text import parse_json
+from mmcl_cache.store.regular import read_regular
 
+LARGEST_BYTES = 1 << 24
 CLIPS = ("crop-resize", "nw-ucla")
 NTU_CLEANING = "ntu-skeleton"
 # How recordings of a layout are cleaned where model.json does not say it (imported models).
@@ -95,7 +97,8 @@ def parse_input(value: Mapping[str, Any], where: str) -> ModelInput:
             test_crop=float(clip["test_crop"]),
             skeleton=dict(value.get("skeleton") or usual_cleaning(layout)),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, CacheError) as error:
+        check_sizes(found)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, CacheError) as error:
         raise UserError(f"{where}: not a model description ({error})") from None
     if found.is_stacked and found.stream != "joint":
         raise UserError(
@@ -104,6 +107,23 @@ def parse_input(value: Mapping[str, Any], where: str) -> ModelInput:
     if found.transform not in CLIPS:
         raise UserError(f"{where}: unknown clip transform {found.transform!r}; known: {', '.join(CLIPS)}")
     return found
+
+
+def check_sizes(model: ModelInput) -> None:
+    """Raises ValueError or TypeError for numbers that no model has; a file may say anything."""
+    limits = {"num_bodies": 100, "channels": 64, "length": 10_000}
+    for name, most in limits.items():
+        if not 1 <= getattr(model, name) <= most:
+            raise ValueError(f"{name} {getattr(model, name)}, at most {most}")
+    if not 0 < model.test_crop <= 1 or not model.classes:
+        raise ValueError("a test_crop outside (0, 1], or no classes")
+    joints = range(model.layout.num_joints)
+    allowed = {"centre": joints, "origin": joints, "dimensions": (2, 3), "num_bodies": range(1, 101)}
+    for name, values in allowed.items():
+        if name in model.skeleton and model.skeleton[name] not in values:
+            raise ValueError(f"the skeleton's {name} is out of range")
+    if model.skeleton.get("format") == "poses" and "centre" not in model.skeleton:
+        raise ValueError("the skeleton has no centre")
 
 
 def usual_cleaning(layout: Layout) -> Mapping[str, Any]:
@@ -117,7 +137,7 @@ def read_input(folder: Path) -> ModelInput:
     """The model.json of a run folder or of an exported one. Raises UserError where there is none."""
     path = folder / "model.json"
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(read_regular(path, LARGEST_BYTES))
     except OSError:
         raise UserError(
             f"{path}: not there; --model takes a finished run, an exported folder or an .onnx file"

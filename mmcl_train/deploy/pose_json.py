@@ -9,7 +9,6 @@ Without a tracking id (`idx`, `track_id`, `person_id`) person k of a frame is bo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmcl_cache.skeletons.bodies import LARGEST_PIXEL, Bodies, check_joints
+from mmcl_cache.skeletons.json_text import read_json_file
 from mmcl_cache.store import UserError
 
 ARRAYS = ("poses", "joints", "skeleton", "skeletons", "keypoint")
 _TRACKS = ("idx", "track_id", "person_id")
 _DIGITS = "0123456789"
+LARGEST_FRAME = 1 << 22
+MOST_VALUES = 1 << 23  # of all frames and bodies
 
 
 def parse_poses(content: Any, path: Path, num_joints: int) -> Bodies:
@@ -45,7 +47,7 @@ def parse_poses(content: Any, path: Path, num_joints: int) -> Bodies:
             return gather_bodies(_by_image(content, num_joints), num_joints, path)
         if isinstance(content, list) and content:
             return _from_array(np.array(content, dtype=np.float64), num_joints, path)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path}: not poses as COCO results, OpenPose or plain arrays ({error})") from None
     raise UserError(f"{path}: no poses in it")
 
@@ -55,11 +57,7 @@ def read_openpose_folder(folder: Path, num_joints: int) -> Bodies:
     files = sorted(folder.glob("*_keypoints.json"))
     if not files:
         raise UserError(f"{folder}: no *_keypoints.json frames in it")
-    try:
-        frames = [json.loads(file.read_bytes()) for file in files]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: a frame is not readable ({error})") from None
-    return parse_poses(frames, folder, num_joints)
+    return parse_poses([read_json_file(file, LARGEST_FRAME) for file in files], folder, num_joints)
 
 
 def gather_bodies(frames: Iterable[Mapping[Any, NDArray[np.float64]]], num_joints: int, path: Path) -> Bodies:
@@ -75,7 +73,12 @@ def gather_bodies(frames: Iterable[Mapping[Any, NDArray[np.float64]]], num_joint
             slots.setdefault(body, len(slots))
     if not slots:
         raise UserError(f"{path}: nobody in any of its {len(listed)} frames")
-    channels = next(joints.shape[-1] for frame in listed for joints in frame.values())
+    channels = next(joints.shape[-1] if joints.ndim else 0 for frame in listed for joints in frame.values())
+    if len(listed) * len(slots) * num_joints * channels > MOST_VALUES:
+        raise UserError(
+            f"{path}: {len(listed)} frames of {len(slots)} different bodies, too many for one recording; cut it, or "
+            "leave short tracks out"
+        )
     joints_TMVC = np.zeros((len(listed), len(slots), num_joints, channels))
     present = np.zeros(joints_TMVC.shape[:2], dtype=bool)
     for t, frame in enumerate(listed):
@@ -93,7 +96,8 @@ def gather_bodies(frames: Iterable[Mapping[Any, NDArray[np.float64]]], num_joint
 def _from_array(array: NDArray[np.float64], num_joints: int, path: Path) -> Bodies:
     if array.ndim == 3:
         array = array[None]
-    if array.ndim != 4 or array.shape[2] != num_joints or array.shape[3] not in (2, 3) or not array.size:
+    wrong = array.ndim != 4 or array.shape[2] != num_joints or array.shape[3] not in (2, 3)
+    if wrong or not 0 < array.size <= MOST_VALUES:
         raise UserError(
             f"{path}: poses of shape {array.shape}, expected (frames, {num_joints}, 2 or 3) or (bodies, frames, "
             f"{num_joints}, 2 or 3)"
@@ -120,7 +124,7 @@ def _by_image(rows: list[Mapping[str, Any]], num_joints: int) -> list[dict[Any, 
     """COCO results, by image in the order of their numbers, or of their names."""
     images: dict[Any, dict[Any, NDArray[np.float64]]] = {}
     for row in rows:
-        frame = images.setdefault(row["image_id"], {})
+        frame = images.setdefault(str(row["image_id"]), {})
         track = next((row[key] for key in _TRACKS if key in row), len(frame))
         frame[str(track)] = _triples(row["keypoints"], num_joints)
     return [images[name] for name in sorted(images, key=_number)]

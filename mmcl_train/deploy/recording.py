@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from mmcl_cache.skeletons.bodies import Bodies
 from mmcl_cache.skeletons.denoise import centre_on_first, denoise_ntu
+from mmcl_cache.skeletons.json_text import read_json_file
 from mmcl_cache.skeletons.matlab import read_kinect_mat
 from mmcl_cache.skeletons.ntu import read_ntu_skeleton
 from mmcl_cache.skeletons.nw_ucla import read_nw_ucla
@@ -62,10 +62,7 @@ def read_recording(path: Path, model: ModelInput) -> Bodies:
 
 def read_json(path: Path, model: ModelInput) -> Bodies:
     """NW-UCLA's JSON, or poses; raises UserError."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON, or cut short ({error}); get the file again") from None
+    content = read_json_file(path)
     if isinstance(content, dict) and {"file_name", "skeletons", "label"} <= content.keys():
         check_layout(path, "NW-UCLA JSON", model)
         return read_nw_ucla(path)

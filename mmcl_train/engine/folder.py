@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mmcl_cache.store import UserError
+from mmcl_cache.store.json_text import parse_json
+from mmcl_cache.store.regular import read_regular
 from mmcl_train.config import RunConfig
 from mmcl_train.settings import differences, load_config, to_json
 
 from .checkpoint import write_atomically
 
+LARGEST_BYTES = 1 << 24
 EARLY = (".lock", "fields.json")  # written before config.json, which makes the folder a run's
 
 
@@ -111,7 +114,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object of a run folder. Raises UserError where it is not there or not one."""
     try:
-        value = json.loads(path.read_text())
+        value = parse_json(read_regular(path, LARGEST_BYTES))
     except FileNotFoundError:
         raise UserError(f"{path}: not there; is {path.parent} the folder of a finished run?") from None
     except (OSError, ValueError) as error:

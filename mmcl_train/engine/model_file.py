@@ -75,9 +75,22 @@ def read_about(folder: Path) -> ModelAbout:
         value["layout"] = Layout.from_json(value["layout"])
         value["clip"] = ClipSettings(**{**value["clip"], "crop": tuple(value["clip"]["crop"])})
         value["classes"] = tuple(value["classes"])
-        return ModelAbout(**value)
-    except (KeyError, TypeError, ValueError, CacheError) as error:
+        about = ModelAbout(**value)
+        check_sizes(about)
+        return about
+    except (KeyError, TypeError, ValueError, OverflowError, CacheError) as error:
         raise UserError(f"{path}: not a model description ({error})") from None
+
+
+def check_sizes(about: ModelAbout) -> None:
+    """Raises TypeError or ValueError for numbers that no model has: a file may ask for more than memory."""
+    for name, most in (("num_bodies", 100), ("in_channels", 64)):
+        if type(getattr(about, name)) is not int or not 1 <= getattr(about, name) <= most:
+            raise ValueError(f"{name} must be a whole number from 1 to {most}")
+    if not 0 < float(about.width) <= 8 or not 1 <= about.clip.length <= 10_000:
+        raise ValueError("a width or a clip length that no model has")
+    if not about.classes or not all(isinstance(text, str) for text in (about.backbone, *about.classes)):
+        raise TypeError("the backbone and the classes are texts")
 
 
 def read_model(folder: Path, weights: Path | None = None) -> tuple[SkeletonModel, ModelAbout]:

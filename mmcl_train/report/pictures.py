@@ -15,6 +15,7 @@ from mmcl_cache.store import Cache, Columns, Field
 
 SIZE = (300, 180)  # tiles of 1:3 look like people again; the strip itself is square
 QUALITY = 75
+MAX_PIXELS = 4096 * 4096  # of a strip
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,10 @@ def _rows(
 def _picture(jpeg: np.ndarray) -> str | None:
     try:
         with Image.open(io.BytesIO(jpeg.tobytes()), formats=("JPEG",)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                return None
             small = image.convert("RGB").resize(SIZE, Image.Resampling.LANCZOS)
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
     file = io.BytesIO()
     small.save(file, "JPEG", quality=QUALITY, optimize=True)
@@ -93,6 +96,6 @@ def _picture(jpeg: np.ndarray) -> str | None:
 def _answers(stored: str) -> tuple[str, ...]:
     try:
         value = json.loads(stored)
-    except ValueError:
+    except (ValueError, RecursionError):
         return (stored,)
     return tuple(str(text) for text in value) if isinstance(value, list) else (stored,)

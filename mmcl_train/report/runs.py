@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmcl_cache.store import UserError
+from mmcl_cache.store.json_text import parse_json
+from mmcl_cache.store.regular import read_regular
 from mmcl_train.scores.files import Scores, read_scores
 from mmcl_train.scores.metrics import Accuracy, measure_accuracy
+
+LARGEST_BYTES = 1 << 26
+_LARGEST = 1e300
 
 
 @dataclass(frozen=True)
@@ -89,16 +93,20 @@ def curve(run: FinishedRun, key: str) -> tuple[list[float], list[float]]:
     points = [
         (float(record.get("epoch", n + 1)), float(record[key]))
         for n, record in enumerate(run.metrics)
-        if isinstance(record.get(key), (int, float)) and math.isfinite(record[key])
+        if _is_number(record.get(key)) and _is_number(record.get("epoch", n + 1))
     ]
     if key.startswith("loss") and not any(value for _, value in points):
         return [], []
     return [epoch for epoch, _ in points], [value for _, value in points]
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and abs(value) < _LARGEST
+
+
 def _optional_json(path: Path) -> Mapping[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(read_regular(path, LARGEST_BYTES))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -110,7 +118,7 @@ def _optional_json(path: Path) -> Mapping[str, Any]:
 
 def _read_metrics(path: Path) -> tuple[Mapping[str, Any], ...]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular(path, LARGEST_BYTES).decode("utf-8").splitlines()
     except FileNotFoundError:
         return ()
     except (OSError, ValueError) as error:
@@ -119,7 +127,7 @@ def _read_metrics(path: Path) -> tuple[Mapping[str, Any], ...]:
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             if number == len(lines):  # cut by a kill; the run writes it again when it goes on
                 break
             raise UserError(f"{path}: line {number} is not JSON; restore it") from None

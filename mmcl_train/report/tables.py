@@ -71,7 +71,9 @@ def run_rows(runs: Sequence[FinishedRun]) -> list[list[str]]:
                 f"{100 * run.accuracy.top1:.2f}",
                 f"{100 * run.accuracy.top5:.2f}",
                 f"{100 * run.accuracy.mean_class:.2f}",
-                f"{parameters / 1e6:.2f} M" if isinstance(parameters, (int, float)) else "",
+                f"{parameters / 1e6:.2f} M"
+                if isinstance(parameters, (int, float)) and abs(parameters) < 1e15
+                else "",
             ]
         )
     return rows

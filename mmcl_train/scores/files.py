@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmcl_cache.store import UserError
+from mmcl_cache.store import UserError, npy
+from mmcl_cache.store.json_text import parse_json
 
 from .restricted import read_pickled_scores
 
+LARGEST_ARRAY = 1 << 30  # bytes: a million samples of 120 classes have half
 MANY = 3  # ids named in a message before "and so many more"
 
 
@@ -139,23 +140,40 @@ def align(scores: Scores, to: Scores) -> Scores:
 
 def _read_npz(path: Path) -> Scores:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            about = json.loads(str(archive["about"])) if "about" in archive else {}
+        with npy.open_archive(path) as archive:
+            arrays = {}
+            for key in ("sample_ids", "logits", "labels", "about"):
+                if f"{key}.npy" in archive.namelist() or key in ("sample_ids", "logits"):
+                    with npy.open_member(archive, f"{key}.npy") as member:
+                        arrays[key] = npy.read_array(member, LARGEST_ARRAY)
+            _check_kinds(arrays)
+            about = parse_json(str(arrays["about"]).encode()) if "about" in arrays else {}
+            if not isinstance(about, dict):
+                raise ValueError("about is no JSON object")
             return Scores(
-                archive["sample_ids"].astype(np.str_),
-                archive["logits"].astype(np.float32),
-                archive["labels"].astype(np.int64) if "labels" in archive else None,
+                arrays["sample_ids"].astype(np.str_),
+                arrays["logits"].astype(np.float32),
+                arrays["labels"].astype(np.int64) if "labels" in arrays else None,
                 about,
                 str(path),
             )
-    except (OSError, ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, *npy.ARCHIVE_DAMAGE) as error:
         raise UserError(f"{path}: not a score file (sample_ids, logits, labels): {error}") from None
 
 
+def _check_kinds(arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raises ValueError where an array is of another type than scores have."""
+    kinds = {"sample_ids": "U", "logits": "f", "labels": "iu", "about": "U"}
+    for key, array in arrays.items():
+        if array.dtype.kind not in kinds[key]:
+            raise ValueError(f"{key} is {array.dtype}")
+
+
 def _check(scores: Scores) -> None:
-    if scores.logits.ndim != 2 or len(scores.sample_ids) != len(scores.logits) or not len(scores.logits):
+    shapes = scores.sample_ids.ndim == 1 and scores.logits.ndim == 2
+    if not shapes or len(scores.sample_ids) != len(scores.logits) or not scores.logits.size:
         raise UserError(
-            f"{scores.path}: {len(scores.sample_ids)} sample ids for logits of shape {scores.logits.shape}"
+            f"{scores.path}: {scores.sample_ids.size} sample ids for logits of shape {scores.logits.shape}"
         )
     ids, counts = np.unique(scores.sample_ids, return_counts=True)
     if (counts > 1).any():
