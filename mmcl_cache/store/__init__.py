@@ -17,6 +17,7 @@ from mmcl_cache.store.fingerprint import (
     differences,
     differing_settings,
     fingerprint,
+    join_some,
     shorten,
 )
 from mmcl_cache.store.layout import LAYOUTS, Layout
@@ -60,6 +61,7 @@ __all__ = [
     "fingerprint",
     "ids_digest",
     "invalid_rows",
+    "join_some",
     "open_cache",
     "pack_column",
     "repair",

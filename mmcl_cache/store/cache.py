@@ -20,7 +20,7 @@ from mmcl_cache.errors import CacheError, DamagedCacheError, MissingFieldError, 
 from mmcl_cache.store.columns import decode_texts
 from mmcl_cache.store.field import Field
 from mmcl_cache.store.files import file_sha256, read_json, write_json, written_in_place
-from mmcl_cache.store.fingerprint import differences, fingerprint
+from mmcl_cache.store.fingerprint import differences, fingerprint, join_some
 from mmcl_cache.store.hdf5 import ArrayFile, find_arrays, write_arrays
 from mmcl_cache.store.regular import read_regular
 from mmcl_cache.store.schema import FORMAT_VERSION, SPLITS, Column, Description, SampleTable, ids_digest
@@ -119,9 +119,9 @@ class Cache:
         if variant in self.fields().get(field, []):
             stored = self.field(field, variant)
             if stored.fingerprint != asked.fingerprint:
-                found = differences(stored.identity, asked.identity)
+                found = differences(self.spell_out(stored), self.spell_out(asked))
                 raise StaleCacheError(
-                    f"{self.path}: {field}/{variant} was built with other settings: {'; '.join(found[:4])}. "
+                    f"{self.path}: {field}/{variant} was built with other settings: {join_some(found)}. "
                     f"Build beside it with --variant {field}=NAME, or into another --cache"
                 )
             return stored
@@ -139,6 +139,15 @@ class Cache:
             },
         )
         return asked
+
+    def spell_out(self, field: Field) -> dict[str, Any]:
+        """What a fingerprint is taken of, with the settings of what it was made from in place of their fingerprint."""
+        known = {f.fingerprint: f.identity for name in field.made_from for f in self._variants(name)}
+        made_from = {name: known.get(value, value) for name, value in field.made_from.items()}
+        return {**field.identity, "made_from": made_from}
+
+    def _variants(self, field: str) -> list[Field]:
+        return [self.field(field, variant) for variant in self.fields().get(field, [])]
 
     def _field(
         self,
@@ -209,19 +218,25 @@ def _same_plan(cache: Cache, description: Description, samples: SampleTable, sha
             f"such as {example!r})"
         )
     elif not found:
-        for name in (*_TABLE.values(), *(f"splits.{p}" for p in samples.splits)):
-            pick = (
-                (lambda t, n=name: t.splits[n[7:]])
-                if name.startswith("splits.")
-                else (lambda t, n=name: getattr(t, n))
-            )
-            if not np.array_equal(pick(cache.samples), pick(samples)):
-                found.append(f"samples' {name} differ")
+        ours, theirs = _table_columns(cache.samples), _table_columns(samples)
+        for name in theirs:
+            differs = np.flatnonzero(ours[name] != theirs[name])
+            if len(differs):
+                n = int(differs[0])
+                found.append(
+                    f"{name} of {len(differs)} samples, such as {str(cache.samples.sample_ids[n])!r}, is "
+                    f"{ours[name][n]} on disk, {theirs[name][n]} asked for"
+                )
     if found:
         raise StaleCacheError(
-            f"{cache.path} was planned otherwise: {'; '.join(found[:4])}. Name another --cache, or the same source"
+            f"{cache.path} was planned otherwise: {join_some(found)}. Name another --cache, or the same source"
         )
     return cache
+
+
+def _table_columns(samples: SampleTable) -> dict[str, np.ndarray]:
+    plain = {name: getattr(samples, plural) for name, plural in _TABLE.items()}
+    return plain | {f"split.{name}": codes for name, codes in samples.splits.items()}
 
 
 def open_cache(path: Path) -> Cache:

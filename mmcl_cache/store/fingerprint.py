@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 NOT_SET = object()
@@ -46,6 +46,12 @@ def differences(stored: Any, asked: Any) -> list[str]:
         else:
             found.append(f"{where} is {shorten(ours)} on disk, {shorten(theirs)} asked for")
     return found
+
+
+def join_some(found: Sequence[str], shown: int = 6) -> str:
+    """The first few of several texts, and how many more there are."""
+    more = f"; and {len(found) - shown} more" if len(found) > shown else ""
+    return "; ".join(found[:shown]) + more
 
 
 def shorten(value: Any) -> str:

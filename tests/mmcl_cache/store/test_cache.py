@@ -64,6 +64,16 @@ def test_other_settings_are_refused_and_named(make_cache: MakeCache) -> None:
     assert not cache.field("skeleton").pending()
 
 
+def test_other_settings_of_what_a_field_is_made_from_are_named_too(make_cache: MakeCache) -> None:
+    cache = make_cache()
+    sharp = cache.add_field("skeleton", "sharp", {"quality": 99, "people": {"slack": 0.1}}, COLUMNS)
+    cache.add_field("text", "default", {}, COLUMNS, made_from=cache.field("skeleton"))
+    with pytest.raises(
+        StaleCacheError, match=r"made_from\.skeleton\.settings\.quality is 95 on disk, 99 asked for"
+    ):
+        cache.add_field("text", "default", {}, COLUMNS, made_from=sharp)
+
+
 def test_two_variants_live_side_by_side(make_cache: MakeCache) -> None:
     cache = make_cache()
     other = cache.add_field("skeleton", "sharp", {"quality": 99}, COLUMNS)
@@ -82,7 +92,9 @@ def test_other_samples_are_refused_and_counted(make_cache: MakeCache) -> None:
 def test_other_labels_are_refused(make_cache: MakeCache) -> None:
     table = make_table()
     table.labels[4] = 2
-    with pytest.raises(StaleCacheError, match="labels"):
+    with pytest.raises(
+        StaleCacheError, match="label of 1 samples, such as 'S004', is 1 on disk, 2 asked for"
+    ):
         create_cache(make_cache().path, make_description(), table, 5)
 
 
