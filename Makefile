@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := demo-out
 
-.PHONY: install test lint demo clean faults
+.PHONY: install test lint demo clean faults limits
 
 install: $(VENV)/.installed
 
@@ -25,6 +25,10 @@ test: lint
 
 demo: install
 	$(BIN)/python -m pipelines.demo --out $(DEMO)
+
+# An NTU-120-sized cache and a build of 20,000 samples against what is promised; 6 GB of scratch disk.
+limits: install
+	$(BIN)/python -m pipelines.limits
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
