@@ -71,7 +71,7 @@ def find_exemption(command: Command) -> str:
 
 
 def find_runner(command: Command) -> str:
-    """How a command is run: "command", "module", "launcher", "script", "copy", "show", or nothing where nobody knows."""
+    """What runs a command: "command", "module", "launcher", "script", "copy", "show"; nothing where nobody knows."""
     words = _without_scheduler(command.parts[-1])
     if words[0] in PROGRAMS:
         return "command"
