@@ -83,8 +83,8 @@ def find_arrays(path: Path, content: bytes | None = None) -> tuple[dict[str, Pla
     """
     size = path.stat().st_size if content is None else len(content)
     try:
-        opened = path if content is None else h5py.h5f.open_file_image(content)
-        file = h5py.File(opened, "r", locking=False) if content is None else h5py.File(opened)
+        # Only what says where arrays lie is asked of the content; HDF5's own way to open memory copies it.
+        file = h5py.File(path if content is None else io.BytesIO(content), "r", locking=False)
     except (OSError, ValueError) as error:
         raise DamagedCacheError(
             f"{path}: not readable as HDF5 ({_first_line(error)}); rebuild this shard"
@@ -197,16 +197,17 @@ def _hard_links(file: h5py.File, path: Path) -> list[str]:
         raise DamagedCacheError(f"{path}: {len(file)} arrays; no cache has so many")
     names = list(file.keys())
     for name in names:
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        if file.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
             raise DamagedCacheError(f"{path}: {name!r} is a link to somewhere else, which is never followed")
     return names
 
 
 def _find_array(file: h5py.File, name: str, file_bytes: int, path: Path) -> Place:
-    found = file[name]
-    if not isinstance(found, h5py.Dataset):
+    # By the low-level interface: the same questions take a third of the time, and a cache has thousands of arrays.
+    found = h5py.h5o.open(file.id, name.encode())
+    if not isinstance(found, h5py.h5d.DatasetID):
         raise DamagedCacheError(f"{path}: {name!r} is not an array")
-    creation = found.id.get_create_plist()
+    creation = found.get_create_plist()
     layout = creation.get_layout()
     if layout == h5py.h5d.VIRTUAL or creation.get_external_count():
         raise DamagedCacheError(
@@ -215,10 +216,10 @@ def _find_array(file: h5py.File, name: str, file_bytes: int, path: Path) -> Plac
     if layout != h5py.h5d.CONTIGUOUS or creation.get_nfilters():
         raise DamagedCacheError(f"{path}: array {name!r} is not stored as one plain block")
     try:
-        place = Place(found.id.get_offset() or 0, found.dtype, found.shape)
+        place = Place(found.get_offset() or 0, found.dtype, found.shape)
     except ValueError as error:
         raise DamagedCacheError(f"{path}: array {name!r}: {error}") from None
-    stored = found.id.get_storage_size() if place.nbytes else 0
+    stored = found.get_storage_size() if place.nbytes else 0
     if place.nbytes and (stored != place.nbytes or place.offset + place.nbytes > file_bytes):
         raise DamagedCacheError(f"{path}: array {name!r} claims {place.nbytes} bytes, more than are stored")
     return place
