@@ -30,5 +30,9 @@ demo: install
 limits: install
 	$(BIN)/python -m pipelines.limits
 
+# About six minutes: kills builds and training runs, fails disks, compares what comes of it byte for byte.
+faults: install
+	$(BIN)/python -m pipelines.faults
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info
