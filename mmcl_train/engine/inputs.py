@@ -20,6 +20,8 @@ from mmcl_train.data.splits import Split, split_samples
 from mmcl_train.data.streams import STREAMS
 from mmcl_train.method.auxiliary import AUXILIARIES
 
+from .origin import describe_cache
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -32,6 +34,7 @@ class Inputs:
         notes: lines to print.
         val_about: what val is, in words.
         skeleton: settings of the skeleton field.
+        origin: what the fingerprints are taken of; see `origin`.
     """
 
     description: Description
@@ -42,6 +45,7 @@ class Inputs:
     notes: tuple[str, ...]
     val_about: str
     skeleton: dict[str, Any]
+    origin: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def split(self, name: str) -> ResidentSplit:
         """A split by name. Raises UserError for val where nothing was held out."""
@@ -134,6 +138,7 @@ class InputLoader:
             notes=(ids.about, *(f"train: {line}" for line in train.describe())),
             val_about=ids.about,
             skeleton=self.cache.field("skeleton", fields["skeleton"]).settings,
+            origin=describe_cache(self.cache, fields),
         )
         for line in inputs.notes:
             say(line)

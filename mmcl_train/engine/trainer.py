@@ -21,6 +21,7 @@ from .folder import FolderLock, open_folder, read_json
 from .inputs import Inputs
 from .interrupt import Interrupted, InterruptFlag
 from .optimiser import set_lr
+from .origin import check_origin, keep_origin
 from .parallel import any_process, num_processes
 from .randomness import derive_seed, draw_order
 from .run import Run
@@ -52,7 +53,9 @@ def train(config: RunConfig, inputs: Inputs, out: Path, display: Display | None 
         InterruptFlag(shown.note) as interrupt,
     ):
         with accelerator.main_process_first():
+            check_origin(out, inputs.origin)
             folder = open_folder(out, config, inputs.fields)
+            keep_origin(out, inputs.origin)
         if folder.is_finished():
             return read_json(folder.result)
         run = start_run(config, inputs, folder, accelerator, shown)
