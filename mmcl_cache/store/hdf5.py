@@ -12,10 +12,9 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -28,27 +27,27 @@ ATTRIBUTES = ("format_version", "fingerprint", "shard")
 MOST_ARRAYS = 1000
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a plain array lies in its file: `offset` in bytes, its type and shape.
-
-    Raises:
-        ValueError: what cannot be a plain array of a cache.
-    """
+class Place(NamedTuple):
+    """Where a plain array lies in its file: `offset` in bytes, its type and shape."""
 
     offset: int
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
-    def __post_init__(self) -> None:
-        if self.offset < 0 or min(self.shape, default=0) < 0:
-            raise ValueError(f"no array lies at {self.offset} with shape {self.shape}")
-        if self.dtype.kind not in KINDS or self.dtype.hasobject:
-            raise ValueError(f"it is of type {self.dtype}, which a cache never holds")
-
     @property
     def nbytes(self) -> int:
         return prod(self.shape) * self.dtype.itemsize
+
+
+def make_place(offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Place:
+    """Raises:
+    ValueError: what cannot be a plain array of a cache.
+    """
+    if offset < 0 or min(shape, default=0) < 0:
+        raise ValueError(f"no array lies at {offset} with shape {shape}")
+    if dtype.kind not in KINDS or dtype.hasobject:
+        raise ValueError(f"it is of type {dtype}, which a cache never holds")
+    return Place(offset, dtype, shape)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, str | int]) -> None:
@@ -145,19 +144,22 @@ class ArrayFile:
         Raises:
             DamagedCacheError: it is not there, is of another type, or has not so many.
         """
-        found = self._find(name, into.dtype, (None, *into.shape[1:]))
+        found = self._places.get(name)
+        if found is None or found.dtype != into.dtype or found.shape[1:] != into.shape[1:]:
+            found = self._find(name, into.dtype, (None, *into.shape[1:]))  # which says what is wrong
         if begin < 0 or begin + len(into) > found.shape[0]:
             raise DamagedCacheError(f"{self.path}: array {name!r} has not {begin + len(into)} rows")
         if into.size:
-            step = found.nbytes // found.shape[0]
-            self._fill(into.reshape(-1).view(np.uint8).data, found.offset + begin * step, name)
+            place = found.offset + begin * (into.nbytes // len(into))
+            self._fill(into.reshape(-1).view(np.uint8).data, place, name)
 
     def _find(self, name: str, dtype: np.dtype[Any] | None, shape: tuple[int | None, ...]) -> Place:
         found = self._places.get(name)
         if found is None:
             raise DamagedCacheError(f"{self.path}: no array {name!r}; rebuild this shard")
-        agrees = len(found.shape) == len(shape) and all(
-            s is None or s == f for s, f in zip(shape, found.shape, strict=True)
+        agrees = found.shape == shape or (
+            len(found.shape) == len(shape)
+            and all(s is None or s == f for s, f in zip(shape, found.shape, strict=True))
         )
         if not agrees or (dtype is not None and found.dtype != dtype):
             expected = f"{dtype} {shape}".replace("None", "any")
@@ -216,7 +218,7 @@ def _find_array(file: h5py.File, name: str, file_bytes: int, path: Path) -> Plac
     if layout != h5py.h5d.CONTIGUOUS or creation.get_nfilters():
         raise DamagedCacheError(f"{path}: array {name!r} is not stored as one plain block")
     try:
-        place = Place(found.get_offset() or 0, found.dtype, found.shape)
+        place = make_place(found.get_offset() or 0, found.dtype, found.shape)
     except ValueError as error:
         raise DamagedCacheError(f"{path}: array {name!r}: {error}") from None
     stored = found.get_storage_size() if place.nbytes else 0

@@ -51,7 +51,7 @@ def divide(shards: Sequence[np.ndarray], wanted: np.ndarray) -> list[Part]:
     """
     every = np.concatenate([*shards, np.zeros(0, dtype=str)])
     at = np.searchsorted(every, wanted)
-    missing = np.flatnonzero(np.append(every, "")[at] != wanted)
+    missing = np.flatnonzero(every[np.minimum(at, len(every) - 1)] != wanted) if len(every) else at
     if len(missing):
         raise KeyError(str(wanted[missing[0]]))
     sizes = np.asarray([len(ids) for ids in shards], dtype=np.int64)

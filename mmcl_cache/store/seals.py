@@ -17,13 +17,14 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmcl_cache.store.files import write_json
-from mmcl_cache.store.hdf5 import Place
+from mmcl_cache.store.hdf5 import Place, make_place
 from mmcl_cache.store.marker import Marker
 
 VERSION = 1
@@ -71,7 +72,7 @@ class Seal:
     def from_json(cls, value: Mapping[str, Any]) -> Seal:
         """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
         places = {
-            name: Place(int(offset), np.dtype(dtype), tuple(int(n) for n in shape))
+            name: make_place(int(offset), _dtype(dtype), tuple(map(int, shape)))
             for name, (offset, dtype, shape) in value["arrays"].items()
         }
         stamp = Stamp(**value["stamp"])
@@ -126,6 +127,11 @@ class SealBook:
         if self._seals is None:
             self._seals = _read_book(_book_path(self._folder))
         return self._seals
+
+
+@cache
+def _dtype(name: str) -> np.dtype[Any]:
+    return np.dtype(name)
 
 
 def _book_path(folder: Path) -> Path | None:
