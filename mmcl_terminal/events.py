@@ -12,10 +12,11 @@ import time
 from typing import Any
 
 from mmcl_terminal.clock import Clock, format_rate, format_seconds
-from mmcl_terminal.modes import chosen_mode
+from mmcl_terminal.modes import chosen_mode, speaks
 
 Event = dict[str, Any]
-WORDS = ("note", "problem", "error", "stopped")  # events whose text is their content
+ERRORS = ("problem", "error", "stopped")
+WORDS = ("note", *ERRORS)  # events whose text is their content
 
 
 def progress_event(
@@ -66,10 +67,12 @@ def to_json(event: Event) -> str:
 
 def tell(event: Event) -> None:
     """Say one thing on standard error outside any display, as the mode asks; errors are said in every mode."""
-    mode = chosen_mode()
+    mode, is_error = chosen_mode(), event["event"] in ERRORS
+    if not speaks() and not is_error:
+        return
     if mode == "json":
         print(to_json(event), file=sys.stderr, flush=True)
-    elif mode != "quiet" or event["event"] in ("problem", "error", "stopped"):
+    elif mode != "quiet" or is_error:
         print(describe(event), file=sys.stderr, flush=True)
 
 
@@ -79,7 +82,9 @@ def note(text: str) -> None:
 
 
 def finish(command: str, text: str, numbers: Event) -> None:
-    """The outcome of a command: its summary on standard output, or one `result` event in place of it."""
+    """The outcome of a command: its summary on standard output, or one `result` event in place of it. Told once."""
+    if not speaks():
+        return
     if chosen_mode() == "json":
         tell({"event": "result", "command": command, **numbers, "text": text})
     else:

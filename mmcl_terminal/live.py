@@ -12,7 +12,7 @@ from rich.table import Column
 
 from mmcl_terminal.display import Display, JsonLines, Lines
 from mmcl_terminal.events import Event, describe, describe_speed
-from mmcl_terminal.modes import chosen_mode
+from mmcl_terminal.modes import chosen_mode, speaks
 
 
 class Live(Display):
@@ -70,6 +70,8 @@ class Live(Display):
 
 
 def open_display() -> Display:
-    """The display of the mode that was asked for."""
+    """The display of the mode that was asked for; silent in processes that are not a launcher's first."""
+    if not speaks():
+        return Display()
     displays: dict[str, type[Display]] = {"live": Live, "lines": Lines, "json": JsonLines, "quiet": Display}
     return displays[chosen_mode()]()

@@ -12,6 +12,11 @@ MODES = ("auto", "live", "lines", "json", "quiet")
 VARIABLE = "MMCL_PROGRESS"
 
 
+def speaks() -> bool:
+    """Is this the process of a launcher (torchrun, accelerate) that shows progress and results? Any may tell errors."""
+    return os.environ.get("RANK", "0") in ("", "0")
+
+
 def chosen_mode() -> str:
     """live, lines, json or quiet. `auto` is live on a terminal that can move its cursor, lines elsewhere.
 

@@ -20,6 +20,7 @@ from mmcl_terminal.modes import MODES, VARIABLE, chosen_mode
 @pytest.fixture(autouse=True)
 def nothing_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv("RANK", raising=False)
 
 
 def run_board(stages: dict[str, int]) -> None:
@@ -109,6 +110,19 @@ def test_the_result_is_an_event_in_json_and_leaves_standard_output_empty(
     event = json.loads(said.err)
     assert said.out == "" and (event["event"], event["command"], event["shards"]) == ("result", "build", 3)
     assert "text" not in event
+
+
+def test_of_a_launcher_s_processes_the_first_alone_speaks_but_all_tell_errors(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(VARIABLE, "json")
+    monkeypatch.setenv("RANK", "1")
+    run_board({"decode": 3})
+    note("three clips")
+    finish("build", "a cache", {})
+    tell({"event": "error", "text": "no such file"})
+    said = capsys.readouterr()
+    assert said.out == "" and [json.loads(line)["event"] for line in said.err.splitlines()] == ["error"]
 
 
 @pytest.mark.parametrize("no_colour", [False, True])
