@@ -29,6 +29,17 @@ PATH = click.Path(path_type=Path)
     show_default=True,
     help="CNN of the online measure: small, inception_v3, or none.",
 )
+@click.option("--layers", is_flag=True, help="Instead: operations, bytes and floor of every layer.")
+@click.option(
+    "--variants",
+    is_flag=True,
+    help="Instead: the step narrower, compiled and captured, against the published loop, with projected hours.",
+)
+@click.option(
+    "--scaling",
+    is_flag=True,
+    help="Instead: cost by clips (up to --samples), joints, bodies, batch, runs side by side and processes.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 …")
 @click.option(
     "--set", "assignments", multiple=True, metavar="A.B=C", help="Any setting; may be given several times."
@@ -40,6 +51,9 @@ def bench(
     rounds: int,
     samples: int,
     cnn: str,
+    layers: bool,
+    variants: bool,
+    scaling: bool,
     device: str,
     assignments: tuple[str, ...],
 ) -> None:
@@ -50,22 +64,34 @@ def bench(
     import tempfile
 
     from mmcl_train.config import RunConfig
-    from mmcl_train.engine.bench import ASSEMBLED
+    from mmcl_train.engine.bench import ASSEMBLED, bench_layers
     from mmcl_train.engine.bench import bench as run_bench
     from mmcl_train.engine.bench_data import write_random_cache
+    from mmcl_train.engine.bench_variants import bench_variants
     from mmcl_train.engine.environment import choose_device
     from mmcl_train.engine.inputs import InputLoader, resolve
     from mmcl_train.engine.plain_batches import read_padded
+    from mmcl_train.engine.scaling import Sizes, bench_scaling
     from mmcl_train.settings import override
 
     settings = [f"model.backbone={backbone}", f"train.batch={batch}", "data.val=none", *assignments]
-    config = override(RunConfig(), settings)
+    config, place = override(RunConfig(), settings), choose_device(device)
     with tempfile.TemporaryDirectory() as folder:
+        if scaling:
+            for line in bench_scaling(config, Path(folder), place, Sizes.up_to(samples, batch), rounds):
+                click.echo(line)
+            return
         if cache is None:
             cache = write_random_cache(Path(folder) / "cache", samples).path
-        loader = InputLoader(cache, choose_device(device))
+        loader = InputLoader(cache, place)
         config = resolve(config, loader.cache.description)
         inputs = loader.load(config, click.echo)
-        recordings = read_padded(loader.cache, inputs.train, ASSEMBLED)
-        for line in run_bench(config, inputs, recordings, rounds=rounds, cnn="" if cnn == "none" else cnn):
+        if layers:
+            lines = bench_layers(config, inputs, rounds)
+        elif variants:
+            lines = bench_variants(config, inputs, rounds, cnn if cnn == "small" else "inception_v3")
+        else:
+            recordings = read_padded(loader.cache, inputs.train, ASSEMBLED)
+            lines = run_bench(config, inputs, recordings, rounds=rounds, cnn="" if cnn == "none" else cnn)
+        for line in lines:
             click.echo(line)

@@ -15,11 +15,13 @@ from mmcl_train.backbones.plain_ctrgcn import PlainCTRGCN
 from mmcl_train.config import RunConfig
 from mmcl_train.data.batch import Batch
 from mmcl_train.data.resident import ResidentSplit
+from mmcl_train.kernels import describe_kernels
 from mmcl_train.method.fam import FeatureAlignment
 from mmcl_train.method.online import create_online_cnn
 from mmcl_train.method.task import CoLearningTask
 
-from .assembly import create_task_of
+from .assembly import create_model_of, create_task_of
+from .floors import PUBLISHED_PEAKS, Peaks, count_layers, measure_peaks, total_of
 from .inputs import Inputs
 from .optimiser import create_optimiser
 from .plain_batches import cut_one_by_one
@@ -28,6 +30,7 @@ from .stopwatch import describe_machine, measure, ratio, show
 ASSEMBLED = 64  # clips of the batch-assembly measure
 IMAGE = 299
 CO_LEARNING, SKELETON, PLAIN = "co-learning", "skeleton-only", "skeleton-only, plain formulation"
+FORWARD, AT_ONCE, ONE_BY_ONE = "forward only", f"{ASSEMBLED} at once", "one by one"
 
 
 def bench(
@@ -46,18 +49,60 @@ def bench(
     rows = torch.arange(config.train.batch) % len(split)
     batch = split.batch(rows, torch.Generator(device).manual_seed(1), train=True)
     yield describe_machine(device)
+    yield describe_components(device)
     yield (
         f"{config.model.backbone}, width {config.model.width:g}, {split.settings.clip.length} frames, "
         f"{split.num_bodies} bodies, batch {len(batch)}; medians of {rounds} rounds; ratios are of "
         f"{'time' if device.type == 'cuda' else 'processor time'}"
     )
-    yield from bench_steps(config, inputs, batch, rounds)
-    yield from bench_batches(split, recordings, max(rounds, 10))
+    peaks = measure_peaks(device, torch.float32, rounds)
+    yield (
+        f"floors: by {peaks.flops / 1e9:.0f} GFLOP/s of a large matrix product and "
+        f"{peaks.bytes / 1e9:.1f} GB/s of a large copy, measured now"
+    )
+    yield from bench_steps(config, inputs, batch, rounds, peaks)
+    yield from bench_batches(split, recordings, max(rounds, 10), peaks)
     if cnn:
         yield from bench_online(config, inputs, batch, rounds, cnn)
 
 
-def bench_steps(config: RunConfig, inputs: Inputs, batch: Batch, rounds: int) -> Iterator[str]:
+def bench_layers(config: RunConfig, inputs: Inputs, rounds: int) -> Iterator[str]:
+    """The least work of each layer in a training step, and its floor here and on machines of published figures."""
+    split = inputs.train
+    here = measure_peaks(split.device, torch.float32, rounds)
+    yield describe_machine(split.device)
+    shape = (
+        config.train.batch,
+        split.channels,
+        config.clip.length,
+        inputs.description.layout.num_joints,
+        split.num_bodies,
+    )
+    yield f"{config.model.backbone}, width {config.model.width:g}, joints {shape}; floors in ms a step"
+    machines = (here, *PUBLISHED_PEAKS)
+    for peaks in machines:
+        yield f"  {peaks.name}: {peaks.flops / 1e12:.3f} TFLOP/s, {peaks.bytes / 1e9:.1f} GB/s" + (
+            "" if peaks is here else " (as published: computed, not measured)"
+        )
+    narrow = count_layers(create_model_of(config, inputs), shape, item_bytes=2)
+    wide = count_layers(create_model_of(config, inputs), shape)
+    yield f"  {'layer':<24}{'GFLOP':>9}{'MB':>9}" + "".join(
+        f"{peaks.name.split(',')[0]:>15}" for peaks in machines
+    )
+    for layer, half in zip([*wide, total_of(wide)], [*narrow, total_of(narrow)], strict=True):
+        if layer.flops:
+            floors = ((half if "bfloat16" in peaks.name else layer).seconds(peaks) for peaks in machines)
+            row = f"  {layer.name.removeprefix('backbone.'):<24}{layer.flops / 1e9:9.2f}{layer.bytes / 1e6:9.1f}"
+            yield row + "".join(f"{1e3 * floor:15.3f}" for floor in floors)
+
+
+def describe_components(device: torch.device) -> str:
+    """What computes which part of a step, in one line."""
+    library = f"cuDNN {torch.backends.cudnn.version()}" if device.type == "cuda" else "oneDNN"
+    return f"{describe_kernels(device)}; convolutions: {library}; norms, sums, clips: torch"
+
+
+def bench_steps(config: RunConfig, inputs: Inputs, batch: Batch, rounds: int, peaks: Peaks) -> Iterator[str]:
     """Training steps with and without co-learning, the plain formulation's where there is one, and forward alone."""
     device = inputs.train.device
     off = dataclasses.replace(config.method, enabled=False, auxiliary="none")
@@ -69,8 +114,9 @@ def bench_steps(config: RunConfig, inputs: Inputs, batch: Batch, rounds: int) ->
     if config.model.backbone == "ctrgcn":
         parts[PLAIN] = plain_step(config, inputs, batch)
     found = measure(parts, rounds, device)
-    yield "training step: forward, backward, optimiser"
-    yield from show(found, len(batch))
+    least = total_of(count_layers(create_model_of(config, inputs), batch.joints.shape)).seconds(peaks)
+    yield "training step: forward, backward, optimiser; the floor is the skeleton model's"
+    yield from show(found, len(batch), dict.fromkeys(parts, least))
     yield ratio("co-learning : skeleton-only", found[CO_LEARNING], found[SKELETON])
     if PLAIN in found:
         yield ratio("plain : ours", found[PLAIN], found[SKELETON])
@@ -81,28 +127,34 @@ def bench_steps(config: RunConfig, inputs: Inputs, batch: Batch, rounds: int) ->
     def forward() -> None:
         model(batch.joints)
 
-    found = measure({"forward only": forward}, rounds, device)
-    yield from show(found, len(batch))
-    yield f"  {'':<34} {len(batch) / found['forward only'].wall:10.0f} clips/s"
+    found = measure({FORWARD: forward}, rounds, device)
+    layers = count_layers(create_model_of(config, inputs), batch.joints.shape, training=False)
+    yield from show(found, len(batch), {FORWARD: total_of(layers).seconds(peaks)})
+    yield f"  {'':<34} {len(batch) / found[FORWARD].wall:10.0f} clips/s"
 
 
-def bench_batches(split: ResidentSplit, recordings: Sequence[np.ndarray], rounds: int) -> Iterator[str]:
+def bench_batches(
+    split: ResidentSplit, recordings: Sequence[np.ndarray], rounds: int, peaks: Peaks
+) -> Iterator[str]:
     """Training clips cut for a whole batch, against one by one as a data loader's worker does."""
     generator, on_host = torch.Generator(split.device).manual_seed(1), np.random.default_rng(1)
     clip = split.settings.clip
     some = torch.arange(ASSEMBLED) % len(split)
-    at_once = f"{ASSEMBLED} at once"
     found = measure(
         {
-            at_once: lambda: split.batch(some, generator, train=True),
-            "one by one": lambda: cut_one_by_one(some.tolist(), recordings, clip, on_host),
+            AT_ONCE: lambda: split.batch(some, generator, train=True),
+            ONE_BY_ONE: lambda: cut_one_by_one(some.tolist(), recordings, clip, on_host),
         },
         rounds,
         split.device,
     )
-    yield "training clips cut, resized and turned; one by one as the published feeder does it, on the host"
-    yield from show(found, ASSEMBLED)
-    yield ratio("one by one : at once", found["one by one"], found[at_once])
+    yield (
+        "training clips cut, resized and turned; one by one as the published feeder does it, on the host; "
+        "the floor reads and writes each clip once"
+    )
+    moved = 2 * split.batch(some[:1], generator, train=True).joints.nbytes * ASSEMBLED
+    yield from show(found, ASSEMBLED, {AT_ONCE: moved / peaks.bytes})
+    yield ratio("one by one : at once", found[ONE_BY_ONE], found[AT_ONCE])
 
 
 def bench_online(config: RunConfig, inputs: Inputs, batch: Batch, rounds: int, cnn: str) -> Iterator[str]:

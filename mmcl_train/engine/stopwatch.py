@@ -14,7 +14,7 @@ import torch
 
 @dataclass(frozen=True)
 class Times:
-    """Median seconds of one call: on the wall, and of the processor over all threads (0 where a GPU works)."""
+    """Seconds of one call: on the wall, and of the processor over all threads (0 where a GPU works)."""
 
     wall: float
     processor: float
@@ -25,8 +25,10 @@ class Times:
         return self.processor or self.wall
 
 
-def measure(parts: Mapping[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, Times]:
-    """Each part once a round, in turn, after one round that does not count."""
+def measure(
+    parts: Mapping[str, Callable[[], object]], rounds: int, device: torch.device, *, best: bool = False
+) -> dict[str, Times]:
+    """Each part once a round, in turn, after one round that does not count: medians, or the best of all rounds."""
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in parts}
     for number in range(rounds + 1):
         for name, part in parts.items():
@@ -37,20 +39,35 @@ def measure(parts: Mapping[str, Callable[[], object]], rounds: int, device: torc
             if number:
                 taken[name].append((time.perf_counter() - wall, time.process_time() - processor))
     on_host = device.type == "cpu"
+    choose = min if best else statistics.median
     return {
         name: Times(
-            statistics.median(wall for wall, _ in times),
-            statistics.median(processor for _, processor in times) if on_host else 0.0,
+            choose(wall for wall, _ in times),
+            choose(processor for _, processor in times) if on_host else 0.0,
         )
         for name, times in taken.items()
     }
 
 
-def show(found: Mapping[str, Times], clips: int) -> Iterator[str]:
-    """One line a part: milliseconds a clip."""
+def time_once(part: Callable[[], object], device: torch.device) -> Times:
+    """One call, with nothing before it to warm up: of what takes so long that it needs none."""
+    _wait(device)
+    wall, processor = time.perf_counter(), time.process_time()
+    part()
+    _wait(device)
+    spent = time.process_time() - processor
+    return Times(time.perf_counter() - wall, spent if device.type == "cpu" else 0.0)
+
+
+def show(found: Mapping[str, Times], clips: int, floors: Mapping[str, float] | None = None) -> Iterator[str]:
+    """One line a part: milliseconds a clip; where `floors` has it (seconds a call), the floor and the ratio to it."""
     for name, times in found.items():
-        on_processor = f"{1e3 * times.processor / clips:10.3f} of processor" if times.processor else ""
-        yield f"  {name:<34} {1e3 * times.wall / clips:10.3f} ms a clip{on_processor}"
+        line = f"  {name:<34} {1e3 * times.wall / clips:10.3f} ms a clip"
+        if times.processor:
+            line += f"{1e3 * times.processor / clips:10.3f} of processor"
+        if floors and name in floors:
+            line += f"{1e3 * floors[name] / clips:10.3f} floor {times.work / floors[name]:8.2f} of it"
+        yield line
 
 
 def ratio(name: str, first: Times, second: Times) -> str:
