@@ -30,11 +30,11 @@ def read_columns(file: ArrayFile, columns: Sequence[Column], sample_ids: np.ndar
         c.name: _read_ragged(file, c, rows) if c.is_ragged else _read_fixed(file, c, rows) for c in columns
     }
     sources = _read_ragged(file, SOURCE_COLUMN, rows) if SOURCE_COLUMN.name in file else None
-    return Columns(sample_ids, status, reasons, values, sources)
+    return Columns(sample_ids, status.astype("U6"), reasons, values, sources)
 
 
 def read_status(file: ArrayFile, sample_ids: np.ndarray) -> np.ndarray:
-    """(rows,) str, once the shard was found to hold these samples.
+    """(rows,) bytes, names of `STATUSES`, once the shard was found to hold these samples.
 
     Raises:
         DamagedCacheError: it holds others, or a status that there is not.
@@ -88,11 +88,7 @@ def _read_ragged(file: ArrayFile, column: Column, rows: int) -> Ragged:
 
 
 def _read_text(file: ArrayFile, name: str, rows: int) -> np.ndarray:
-    array = file.read(name, None, (rows,))
-    if array.dtype.kind != "S":
-        raise DamagedCacheError(
-            f"{file.path}: array {name!r} is {array.dtype}, text expected; rebuild this shard"
-        )
+    array = _read_bytes(file, name, rows)
     try:
         return array.astype(str)  # many times quicker than decoding, and only for ASCII
     except UnicodeDecodeError:
@@ -101,3 +97,12 @@ def _read_text(file: ArrayFile, name: str, rows: int) -> np.ndarray:
         return np.char.decode(array, "utf-8")
     except UnicodeDecodeError:
         raise DamagedCacheError(f"{file.path}: array {name!r} is no text; rebuild this shard") from None
+
+
+def _read_bytes(file: ArrayFile, name: str, rows: int) -> np.ndarray:
+    array = file.read(name, None, (rows,))
+    if array.dtype.kind != "S":
+        raise DamagedCacheError(
+            f"{file.path}: array {name!r} is {array.dtype}, text expected; rebuild this shard"
+        )
+    return array

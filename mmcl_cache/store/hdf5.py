@@ -23,7 +23,7 @@ from mmcl_cache.errors import DamagedCacheError
 from mmcl_cache.store.schema import MAX_ID_BYTES
 
 KINDS = "biufS"  # of numpy: what a cache holds
-ATTRIBUTES = ("format_version", "fingerprint", "shard")
+ATTRIBUTES = ("fingerprint",)  # that a reader asks for
 MOST_ARRAYS = 1000
 
 
@@ -184,7 +184,7 @@ class ArrayFile:
 
 
 def _plain_attributes(file: h5py.File) -> dict[str, Any]:
-    """Those that `write_arrays` wrote; others are not decoded, and may claim any size."""
+    """Those of `ATTRIBUTES`; others are not decoded, and may claim any size."""
     found = {}
     for name in ATTRIBUTES:
         if name in file.attrs:

@@ -80,7 +80,7 @@ class JoinedTable:
         self, sample_ids: np.ndarray, columns: Sequence[Column], lengths: dict[str, np.ndarray], spare: int
     ) -> None:
         self._sample_ids = sample_ids
-        self._status = np.empty(len(sample_ids), dtype="U6")
+        self._status = np.empty(len(sample_ids), dtype="S6")
         self._columns: dict[Column, np.ndarray | Ragged] = {
             c: _empty_ragged(c, lengths[c.name], spare)
             if c.is_ragged
@@ -119,7 +119,7 @@ class JoinedTable:
         for place, text in self._reasons.items():
             reasons.stored(place)[:] = text
         values = {column.name: values for column, values in self._columns.items()}
-        return Columns(self._sample_ids, self._status, reasons, values)
+        return Columns(self._sample_ids, self._status.astype("U6"), reasons, values)
 
     def _fill_reasons(self, part: Part, file: ArrayFile, rows: int) -> None:
         reasons = read_reasons(file, rows)
