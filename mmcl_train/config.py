@@ -103,6 +103,7 @@ class TrainConfig:
     accumulation: int = 1  # parts a batch is cut into; the contrastive loss sees one part of all processes
     precision: str = "fp32"  # fp32 | bf16
     compile: bool = False
+    kernels: str = "auto"  # auto | plain | triton: CTR-GCN's graph product, see mmcl_train.kernels
     sync_batchnorm: bool = False  # statistics over all processes; the published code has them per device
     device: str = "auto"
     check_every: int = 20  # steps between two looks at the losses: the only wait for the device in an epoch
@@ -133,6 +134,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "method.rgb": ("cached", "online"),
     "method.cnn": ("inception_v3", "small"),
     "method.auxiliary": ("", "none", "frhead", "infogcn", "protogcn", "skeletongcl"),
+    "train.kernels": ("auto", "plain", "triton"),
     "train.precision": ("fp32", "bf16"),
 }
 

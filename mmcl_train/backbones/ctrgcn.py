@@ -35,6 +35,7 @@ from mmcl_train.backbones.temporal import (
     temporal_rules,
 )
 from mmcl_train.graphs.adjacency import spatial_stack
+from mmcl_train.kernels import graph_product, runs_fused
 
 SUBSETS = 3
 
@@ -141,12 +142,16 @@ class ChannelTopologyConv(nn.Module):
         for weight in self.refine_weight.detach():
             nn.init.kaiming_normal_(weight[..., None], mode="fan_out")
 
+    def relations(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """q and k, the mean over time taken: (N, C, T, V) → twice (N, K, R, V)."""
+        query, key = self.relate(x.mean(dim=2)).unflatten(1, (2, self.subsets, self.relation)).unbind(dim=1)
+        return query, key
+
     def topology(self, x: Tensor) -> Tensor:
         """(N, C, T, V) → (N, K, C', V from, V to)."""
-        pooled = self.relate(x.mean(dim=2)).unflatten(1, (2, self.subsets, self.relation))
-        difference = torch.tanh(pooled[:, 0].unsqueeze(-2) - pooled[:, 1].unsqueeze(-1))
+        query, key = self.relations(x)
         return refine_topology(
-            difference,
+            torch.tanh(query.unsqueeze(-2) - key.unsqueeze(-1)),
             self.adjacency.transpose(1, 2),
             self.refine_weight,
             self.refine_bias,
@@ -156,15 +161,20 @@ class ChannelTopologyConv(nn.Module):
 
     def infer_graph(self, x: Tensor) -> Tensor:
         """The refinement alone, without α and A, its mean over channels: (N, C, T, V) → (N, K, V to, V from)."""
-        pooled = self.relate(x.mean(dim=2)).unflatten(1, (2, self.subsets, self.relation))
-        difference = torch.tanh(pooled[:, 0].unsqueeze(-1) - pooled[:, 1].unsqueeze(-2))
+        query, key = self.relations(x)
+        difference = torch.tanh(query.unsqueeze(-1) - key.unsqueeze(-2))
         graph = torch.einsum("kr,nkruv->nkuv", self.refine_weight.mean(dim=1), difference)
         return graph + self.refine_bias.mean(dim=1)[:, None, None]
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, V) → (N, C', T, V)."""
-        values = self.value(x).unflatten(1, (self.subsets, self.out_channels))
-        return self.finish(self.product(self.topology(x), values), x)
+        values = self.value(x)
+        if runs_fused(values):
+            from_to = self.adjacency.transpose(1, 2)
+            relations, refinement = self.relations(x), (self.refine_weight, self.refine_bias, self.alpha)
+            return self.finish(graph_product(*relations, *refinement, from_to, values), x)
+        y = self.product(self.topology(x), values.unflatten(1, (self.subsets, self.out_channels)))
+        return self.finish(y, x)
 
 
 class SharedTopologyConv(nn.Module):

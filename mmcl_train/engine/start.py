@@ -14,6 +14,7 @@ from mmcl_cache.store import UserError
 from mmcl_terminal.display import Display
 from mmcl_train.config import RunConfig
 from mmcl_train.data.clips import create_transform
+from mmcl_train.kernels import describe_kernels, set_kernels
 from mmcl_train.settings import flatten
 
 from .allocator import keep_freed_memory
@@ -38,6 +39,7 @@ def create_accelerator(config: RunConfig) -> Accelerator:
     device = choose_device(config.train.device)
     if device.type == "cpu":
         keep_freed_memory()
+    set_kernels(config.train.kernels)
     if (
         AcceleratorState._shared_state
     ):  # a run before this one in the same process (a sweep) may have had another precision
@@ -119,6 +121,8 @@ def describe_batch(config: RunConfig, accelerator: Accelerator) -> list[str]:
     """What a step is made of, in words."""
     train, processes = config.train, num_processes()
     lines = [f"device {accelerator.device}, {train.precision}, batch {train.batch}"]
+    if config.model.backbone == "ctrgcn":
+        lines.append(describe_kernels(accelerator.device))
     if processes > 1 or train.accumulation > 1:
         lines.append(
             f"each step: {processes} processes × {train.accumulation} parts of "

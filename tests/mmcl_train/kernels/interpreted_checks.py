@@ -10,6 +10,8 @@ import torch
 import triton.language as tl
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
+from mmcl_cache.store import LAYOUTS
+from mmcl_train.backbones import create_backbone
 from mmcl_train.kernels import describe_kernels, fused, graph_product, runs_fused, set_kernels
 from mmcl_train.kernels.plain import plain_graph_product
 from tests.mmcl_train.kernels.cases import draw_weights, make_inputs, relative_errors, run
@@ -123,3 +125,23 @@ def test_choice_says_what_runs() -> None:
         assert not runs_fused(torch.zeros(1, 3, 4, 5))
     finally:
         set_kernels("auto")
+
+
+def test_ctr_gcn_uses_the_fused_product_and_computes_the_same() -> None:
+    torch.manual_seed(0)
+    backbone = create_backbone("ctrgcn", layout=LAYOUTS["nw-ucla20"], num_bodies=1, clip_length=8, width=0.25)
+    for parameter in backbone.parameters():
+        if parameter.dim() <= 1:  # norms that begin at 1e-6 would hide the graph product
+            torch.nn.init.normal_(parameter, 0.5, 0.3)
+    backbone.eval()
+    joints = torch.randn(1, 3, 8, 20, 1)
+    features = {}
+    try:
+        for name in ("triton", "plain"):
+            set_kernels(name)
+            with torch.no_grad():
+                features[name] = backbone(joints)
+    finally:
+        set_kernels("auto")
+    assert not torch.equal(features["triton"], features["plain"])  # other sums, so other kernels ran
+    torch.testing.assert_close(features["triton"], features["plain"], rtol=1e-4, atol=1e-5)

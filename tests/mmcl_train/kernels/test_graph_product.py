@@ -7,7 +7,8 @@ import torch
 
 from mmcl_cache.store import UserError
 from mmcl_train.backbones.plain_ctrgcn import Subset
-from mmcl_train.kernels import describe_kernels, graph_product, runs_fused, set_kernels
+from mmcl_train.config import CHOICES
+from mmcl_train.kernels import KERNELS, describe_kernels, graph_product, runs_fused, set_kernels
 from tests.mmcl_train.kernels.cases import draw_weights, make_inputs, relative_errors, run
 
 CPU = torch.device("cpu")
@@ -76,3 +77,7 @@ def test_fused_product_can_be_captured_in_a_graph() -> None:
         captured = graph_product(*inputs)
     graph.replay()
     torch.testing.assert_close(captured, expected, rtol=0, atol=0)
+
+
+def test_the_setting_of_a_run_knows_every_kind() -> None:
+    assert CHOICES["train.kernels"] == KERNELS
