@@ -240,6 +240,10 @@ def prepare_moving(place: Place) -> None:
     Path("epoch1_test_score.pkl").write_bytes(pickle.dumps(rows))
 
 
+def prepare_terminal(place: Place) -> None:
+    place.data("data/demo")
+
+
 def prepare_faq(place: Place) -> None:
     place.data("data/ntu60", "data/nw_ucla", "mine")
 
@@ -257,6 +261,7 @@ PREPARE: dict[str, Callable[[Place], None]] = {
     "docs/moving.md": prepare_moving,
     "docs/pages.md": prepare_pages,
     "docs/reproducing.md": prepare_reproducing,
+    "docs/terminal.md": prepare_terminal,
     "docs/training.md": prepare_training,
     "docs/transfer.md": prepare_transfer,
 }

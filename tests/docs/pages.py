@@ -14,10 +14,12 @@ PAGES = (
     *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
 )
 SHELLS = ("bash", "sh", "shell", "console")
+OUTPUTS = ("", "text")
 PROGRAMS = (
     "mmcl-cache", "mmcl-train", "python", "pip", "make", "torchrun", "accelerate", "srun", "git", "cp", "hf",
 )  # fmt: skip
-"""A line of a block without a language is a command where it begins with one of these."""
+"""A line of a block of another kind of text is a command where it begins with one of these."""
+REDIRECTIONS = (">", ">>", "2>", "<")
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _INDENTED = re.compile(r"(?:(?<=\n\n)|\A)(?:    \S.*\n(?:(?: {4}.*)?\n(?=    ))*)+", re.MULTILINE)
@@ -31,7 +33,7 @@ class Command:
     Args:
         page: relative to the root of the repository.
         text: as printed, line ends joined.
-        parts: words of each program of the pipe, settings of the environment before it left out.
+        parts: words of each program of the pipe, without what sets the environment or leads elsewhere.
     """
 
     page: str
@@ -66,7 +68,7 @@ def find_commands(page: str, text: str | None = None) -> list[Command]:
     """
     commands = []
     for language, content in find_blocks(read_page(page) if text is None else text):
-        if language and language not in SHELLS:
+        if language not in (*SHELLS, *OUTPUTS):
             continue
         for line in re.sub(r"\\\n\s*", " ", content).splitlines():
             prompt = line.startswith("$ ")
@@ -92,7 +94,9 @@ def _split(line: str) -> tuple[tuple[str, ...], ...]:
     except ValueError:
         return ()
     parts: list[list[str]] = [[]]
-    for word in words:
+    for place, word in enumerate(words):
+        if word in REDIRECTIONS or (place and words[place - 1] in REDIRECTIONS):
+            continue
         if word == "|":
             parts.append([])
         elif parts[-1] or not _ASSIGNMENT.fullmatch(word):

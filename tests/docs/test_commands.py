@@ -21,7 +21,7 @@ WITH_COMMANDS = tuple(dict.fromkeys(command.page for command in COMMANDS))
 INLINE = sorted({(page, text) for page in PAGES for text in find_inline_commands(page)})
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", WITH_COMMANDS)
 def test_commands_of_a_page_run_in_its_order(
     page: str,
@@ -58,7 +58,8 @@ def test_a_command_is_run_or_exempt(command: Command) -> None:
 def test_exemptions_are_few_and_each_is_still_needed() -> None:
     used = {find_exemption(command) for command in COMMANDS}
     assert not set(EXEMPT) - used
-    assert len(EXEMPT) < 12
+    explained = {command.parts[-1][2] for command in COMMANDS if find_runner(command) == "explained"}
+    assert len(EXEMPT) + len(explained) < 12
 
 
 def test_every_page_of_docs_is_read() -> None:
