@@ -21,7 +21,7 @@ from mmcl_train.method.online import create_online_cnn
 from mmcl_train.method.task import CoLearningTask
 
 from .assembly import create_model_of, create_task_of
-from .floors import PUBLISHED_PEAKS, Peaks, count_layers, measure_peaks, total_of
+from .floors import PUBLISHED_PEAKS, Peaks, count_distinct, count_layers, measure_peaks, total_of
 from .inputs import Inputs
 from .optimiser import create_optimiser
 from .plain_batches import cut_one_by_one
@@ -114,21 +114,25 @@ def bench_steps(config: RunConfig, inputs: Inputs, batch: Batch, rounds: int, pe
     if config.model.backbone == "ctrgcn":
         parts[PLAIN] = plain_step(config, inputs, batch)
     found = measure(parts, rounds, device)
-    least = total_of(count_layers(create_model_of(config, inputs), batch.joints.shape)).seconds(peaks)
-    yield "training step: forward, backward, optimiser; the floor is the skeleton model's"
+    model, share = create_model_of(config, inputs), count_distinct(batch.joints)
+    least = total_of(count_layers(model, batch.joints.shape, share=share)).seconds(peaks)
+    yield (
+        "training step: forward, backward, optimiser; the floor is the skeleton model's, with the "
+        f"{share:.0%} of the bodies that are not absent"
+    )
     yield from show(found, len(batch), dict.fromkeys(parts, least))
     yield ratio("co-learning : skeleton-only", found[CO_LEARNING], found[SKELETON])
     if PLAIN in found:
         yield ratio("plain : ours", found[PLAIN], found[SKELETON])
 
-    model = skeleton.model.eval()
+    skeleton.model.eval()
 
     @torch.no_grad()
     def forward() -> None:
-        model(batch.joints)
+        skeleton.model(batch.joints)
 
     found = measure({FORWARD: forward}, rounds, device)
-    layers = count_layers(create_model_of(config, inputs), batch.joints.shape, training=False)
+    layers = count_layers(create_model_of(config, inputs), batch.joints.shape, training=False, share=share)
     yield from show(found, len(batch), {FORWARD: total_of(layers).seconds(peaks)})
     yield f"  {'':<34} {len(batch) / found[FORWARD].wall:10.0f} clips/s"
 

@@ -18,7 +18,7 @@ from mmcl_train.method.online import OnlineCNN, create_online_cnn
 
 from .assembly import create_model_of, create_task_of
 from .bench import IMAGE, create_optimiser_of, describe_components, plain_step
-from .floors import count_layers, measure_peaks, total_of
+from .floors import count_distinct, count_layers, measure_peaks, total_of
 from .inputs import Inputs
 from .stopwatch import describe_machine, measure
 
@@ -60,7 +60,8 @@ def bench_variants(
     yield f"{config.model.backbone}, width {config.model.width:g}, joints {tuple(batch.joints.shape)}; one step"
     floors = {}
     for dtype, item in ((torch.float32, 4), (torch.bfloat16, 2)):
-        layers = count_layers(create_model_of(config, inputs), batch.joints.shape, item_bytes=item)
+        model = create_model_of(config, inputs)
+        layers = count_layers(model, batch.joints.shape, item_bytes=item, share=count_distinct(batch.joints))
         floors[dtype] = total_of(layers).seconds(measure_peaks(device, dtype, rounds))
     yield f"  {'':<46}{'ms':>9}{'clips/s':>9}{'plain ÷':>9}{'÷ floor':>9}{'hours':>8}"
     plain = 0.0

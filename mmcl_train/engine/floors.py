@@ -64,7 +64,7 @@ def total_of(layers: Sequence[Layer], name: str = "all") -> Layer:
 
 
 def count_layers(
-    model: nn.Module, shape: Sequence[int], *, item_bytes: int = 4, training: bool = True
+    model: nn.Module, shape: Sequence[int], *, item_bytes: int = 4, training: bool = True, share: float = 1.0
 ) -> list[Layer]:
     """Least work of each layer of a model at an input of that shape, by shapes alone; nothing is computed.
 
@@ -73,6 +73,7 @@ def count_layers(
         shape: of the input, the batch first.
         item_bytes: of an activation.
         training: forward, backward and optimiser; else one forward pass.
+        share: of the bodies that cannot be left out, of `count_distinct`.
     """
     model = model.to("meta").train(training)
     x = torch.empty(tuple(shape), device="meta")
@@ -88,13 +89,20 @@ def count_layers(
     for name in names:
         weights = sum(p.numel() for p in model.get_submodule(name).parameters())
         # A gradient by operand takes as many operations as the product; what a formulation spends beyond can be saved.
-        flops = min(both[name], 3 * forward[name])
+        flops = share * min(both[name], 3 * forward[name])
         if training:
-            moved = 2 * kept.numbers[name] * item_bytes + PASSES_OVER_WEIGHTS * WEIGHT_BYTES * weights
+            moved = share * 2 * kept.numbers[name] * item_bytes + PASSES_OVER_WEIGHTS * WEIGHT_BYTES * weights
         else:
             moved = item_bytes * weights
         layers.append(Layer(name, flops, moved))
     return layers
+
+
+def count_distinct(joints: Tensor) -> float:
+    """Share of the bodies of (N, C, T, V, M) that differ: absent ones, all zeros, are alike and need computing once."""
+    present = joints.abs().amax(dim=(1, 2, 3)) > 0
+    absent = bool((~present).any())
+    return (int(present.sum()) + absent) / present.numel()
 
 
 def name_layers(model: nn.Module, prefix: str = "") -> list[str]:

@@ -10,7 +10,7 @@ from mmcl_cache.store import LAYOUTS
 from mmcl_train.backbones import create_backbone
 from mmcl_train.backbones.plain_ctrgcn import PlainCTRGCN
 from mmcl_train.engine import floors
-from mmcl_train.engine.floors import Layer, Peaks, count_layers, measure_peaks, total_of
+from mmcl_train.engine.floors import Layer, Peaks, count_distinct, count_layers, measure_peaks, total_of
 
 
 def small_ctrgcn() -> nn.Module:
@@ -65,6 +65,17 @@ def test_floor_is_not_above_that_of_the_plain_formulation() -> None:
     ours = count_layers(nn.Sequential(backbone, backbone.create_classifier(120)), (1, 3, 64, 25, 2))
     plain = count_layers(PlainCTRGCN(120), (1, 3, 64, 25, 2))
     assert total_of(ours).flops < total_of(plain).flops and total_of(ours).bytes < total_of(plain).bytes
+
+
+def test_absent_bodies_are_one_body_and_cost_as_much() -> None:
+    joints = torch.ones(4, 3, 8, 5, 2)
+    assert count_distinct(joints) == 1
+    joints[:3, ..., 1] = 0
+    assert count_distinct(joints) == (5 + 1) / 8
+    whole, part = (count_layers(nn.Sequential(nn.Linear(8, 8)), (4, 8), share=share) for share in (1.0, 0.75))
+    weights = 7 * 4 * (8 * 8 + 8)
+    assert part[0].flops == 0.75 * whole[0].flops
+    assert part[0].bytes - weights == 0.75 * (whole[0].bytes - weights)
 
 
 def test_floor_is_the_slower_of_arithmetic_and_memory() -> None:
