@@ -92,7 +92,8 @@ class Field:
             return None
         if marker.fingerprint != self.fingerprint:
             raise DamagedCacheError(
-                f"{self.folder}: shard {index} was made with other settings than field.json says; "
+                f"{self.folder}: shard {index} was made with other settings than field.json says "
+                f"(fingerprint {marker.fingerprint[:12]}, field.json {self.fingerprint[:12]}); "
                 "run `mmcl-cache repair`, then build again"
             )
         if marker.rows != len(self._shards[index]):
