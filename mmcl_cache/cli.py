@@ -9,8 +9,8 @@ import click
 from mmcl_cache import cli_build, cli_exchange, cli_hub, cli_keep, cli_look
 from mmcl_cache.cli_names import COMPLETIONS
 from mmcl_cache.errors import UserError
-from mmcl_terminal.cli import CONTEXT, Tool, completion, version_option
-from mmcl_terminal.cli_options import complete_options
+from mmcl_cache.terminal.cli import CONTEXT, Tool, completion, version_option
+from mmcl_cache.terminal.cli_options import complete_options
 
 
 class Commands(Tool):

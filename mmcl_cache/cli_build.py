@@ -13,8 +13,8 @@ import click
 from mmcl_cache.cli_exchange import print_plan
 from mmcl_cache.cli_look import named_variants
 from mmcl_cache.errors import UserError
-from mmcl_terminal.cli_options import progress_options
-from mmcl_terminal.events import finish, note
+from mmcl_cache.terminal.cli_options import progress_options
+from mmcl_cache.terminal.events import finish, note
 
 
 def _source_options(command: Any) -> Any:

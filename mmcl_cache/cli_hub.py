@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from mmcl_terminal.cli_options import hide_foreign_bars, progress_options
-from mmcl_terminal.events import finish
+from mmcl_cache.terminal.cli_options import hide_foreign_bars, progress_options
+from mmcl_cache.terminal.events import finish
 
 PATH = click.Path(path_type=Path)
 

@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from mmcl_cache.errors import UserError
-from mmcl_terminal.cli_options import progress_options
-from mmcl_terminal.events import finish, tell
-from mmcl_terminal.modes import chosen_mode
+from mmcl_cache.terminal.cli_options import progress_options
+from mmcl_cache.terminal.events import finish, tell
+from mmcl_cache.terminal.modes import chosen_mode
 
 PATH = click.Path(path_type=Path)
 

@@ -9,8 +9,8 @@ import click
 
 from mmcl_cache.cli_keep import source_options, verify_source
 from mmcl_cache.errors import UserError
-from mmcl_terminal.cli_options import progress_options
-from mmcl_terminal.events import finish, tell
+from mmcl_cache.terminal.cli_options import progress_options
+from mmcl_cache.terminal.events import finish, tell
 
 
 @click.command()

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mmcl_terminal.board import ProgressBoard, StageProgress
+from mmcl_cache.terminal.board import ProgressBoard, StageProgress
 
 __all__ = ["ProgressBoard", "StageProgress"]

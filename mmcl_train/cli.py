@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmcl_terminal.cli import CONTEXT, Tool, completion, version_option
-from mmcl_terminal.cli_options import complete_options, progress_options
-from mmcl_terminal.events import finish
+from mmcl_cache.terminal.cli import CONTEXT, Tool, completion, version_option
+from mmcl_cache.terminal.cli_options import complete_options, progress_options
+from mmcl_cache.terminal.events import finish
 from mmcl_train.cli_bench import bench
 from mmcl_train.cli_deploy import import_checkpoint
 from mmcl_train.cli_models import COMMANDS as MODEL_COMMANDS
@@ -95,7 +95,7 @@ def run(out: Path | None, **options: Any) -> None:
 
     Ctrl-C and SIGTERM end it after the step in progress with a checkpoint; the same command goes on from there.
     """
-    from mmcl_terminal.live import open_display
+    from mmcl_cache.terminal.live import open_display
     from mmcl_train.engine.environment import choose_device
     from mmcl_train.engine.inputs import InputLoader, resolve
     from mmcl_train.engine.naming import default_out
@@ -154,7 +154,7 @@ def sweep(
     Finished runs are skipped and interrupted ones continued when the same command is given again.
     """
     from mmcl_cache.store import UserError
-    from mmcl_terminal.live import open_display
+    from mmcl_cache.terminal.live import open_display
     from mmcl_train.engine.environment import choose_device
     from mmcl_train.engine.inputs import InputLoader
     from mmcl_train.engine.sweep import format_sweep, plan_runs, summarise_sweep

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmcl_terminal.cli_options import hide_foreign_bars, progress_options
-from mmcl_terminal.events import finish
-from mmcl_terminal.modes import chosen_mode
+from mmcl_cache.terminal.cli_options import hide_foreign_bars, progress_options
+from mmcl_cache.terminal.events import finish
+from mmcl_cache.terminal.modes import chosen_mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmcl_terminal.cli_options import Completion, completing
-from mmcl_terminal.names import registry_names, setting_names
+from mmcl_cache.terminal.cli_options import Completion, completing
+from mmcl_cache.terminal.names import registry_names, setting_names
 
 HERE = Path(__file__).parent
 SCORES = ("test-last", "test-best-val", "val-last", "val-best-val", "test-best-test")

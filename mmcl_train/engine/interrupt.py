@@ -8,8 +8,8 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-from mmcl_terminal.events import note
-from mmcl_terminal.stopping import Stopped
+from mmcl_cache.terminal.events import note
+from mmcl_cache.terminal.stopping import Stopped
 
 
 class Interrupted(Stopped):

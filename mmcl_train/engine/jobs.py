@@ -20,8 +20,8 @@ import torch
 from torch import multiprocessing
 
 from mmcl_cache.store import UserError
-from mmcl_terminal.display import Display
-from mmcl_terminal.events import Event
+from mmcl_cache.terminal.display import Display
+from mmcl_cache.terminal.events import Event
 from mmcl_train.config import RunConfig
 
 from .inputs import Inputs

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmcl_terminal.clock import Clock, format_rate, format_seconds
-from mmcl_terminal.display import Display
-from mmcl_terminal.events import progress_event
+from mmcl_cache.terminal.clock import Clock, format_rate, format_seconds
+from mmcl_cache.terminal.display import Display
+from mmcl_cache.terminal.events import progress_event
 
 
 class Progress:

@@ -11,7 +11,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from mmcl_cache.store import UserError
-from mmcl_terminal.display import Display
+from mmcl_cache.terminal.display import Display
 from mmcl_train.config import RunConfig
 from mmcl_train.data.clips import create_transform
 from mmcl_train.kernels import describe_kernels, set_kernels

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmcl_terminal.clock import format_seconds
+from mmcl_cache.terminal.clock import format_seconds
 
 LABELS = {
     "test-last": "test, last epoch",

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from mmcl_cache.store import UserError
-from mmcl_terminal.clock import Clock
-from mmcl_terminal.display import Display, Numbered
-from mmcl_terminal.events import progress_event
+from mmcl_cache.terminal.clock import Clock
+from mmcl_cache.terminal.display import Display, Numbered
+from mmcl_cache.terminal.events import progress_event
 from mmcl_train.config import RunConfig
 from mmcl_train.scores.tables import format_table
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcl_terminal.display import Display
-from mmcl_terminal.live import open_display
+from mmcl_cache.terminal.display import Display
+from mmcl_cache.terminal.live import open_display
 from mmcl_train.config import RunConfig
 from mmcl_train.data.batch import Batch
 from mmcl_train.method.task import TaskOutput

@@ -11,10 +11,10 @@ from typing import Any, NoReturn
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
-from mmcl_terminal.encoding import prepare_streams
-from mmcl_terminal.events import tell
-from mmcl_terminal.modes import chosen_mode
-from mmcl_terminal.stopping import (
+from mmcl_cache.terminal.encoding import prepare_streams
+from mmcl_cache.terminal.events import tell
+from mmcl_cache.terminal.modes import chosen_mode
+from mmcl_cache.terminal.stopping import (
     INTERRUPTED,
     PIPE_CLOSED,
     Stopped,
@@ -22,7 +22,7 @@ from mmcl_terminal.stopping import (
     sigterm_is_ctrl_c,
     silence_output,
 )
-from mmcl_terminal.versions import describe_versions, own_version
+from mmcl_cache.terminal.versions import describe_versions, own_version
 
 MISTAKE = 2
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}

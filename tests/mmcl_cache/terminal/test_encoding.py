@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SHOW = """
-from mmcl_terminal.encoding import prepare_streams
+from mmcl_cache.terminal.encoding import prepare_streams
 prepare_streams()
 import sys, click
-from mmcl_terminal.live import open_display
-from mmcl_terminal.board import ProgressBoard
+from mmcl_cache.terminal.live import open_display
+from mmcl_cache.terminal.board import ProgressBoard
 click.echo("joint → bone, 3 × 4 ± 1 …, 漢")
 print("joint → bone", file=sys.stderr)
 with ProgressBoard({"decode": 2}) as board:

@@ -15,7 +15,7 @@ from mmcl_cache import cli_names as cache_names
 from mmcl_cache.cli import main
 from mmcl_cache.datasets import DATASETS
 from mmcl_cache.store import FIELDS, LAYOUTS
-from mmcl_terminal.names import registry_names, setting_names
+from mmcl_cache.terminal.names import registry_names, setting_names
 from mmcl_train.backbones import BACKBONES
 from mmcl_train.cli import cli
 from mmcl_train.data.streams import STREAMS
@@ -23,7 +23,7 @@ from mmcl_train.presets import PRESETS
 from mmcl_train.settings import describe_settings
 
 TOOLS = {"mmcl-cache": main, "mmcl-train": cli}
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

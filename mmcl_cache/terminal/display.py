@@ -7,7 +7,7 @@ import threading
 import time
 from types import TracebackType
 
-from mmcl_terminal.events import Event, describe, to_json
+from mmcl_cache.terminal.events import Event, describe, to_json
 
 LINE_SECONDS = 10.0  # between two lines about the same work
 

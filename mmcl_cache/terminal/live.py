@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from mmcl_terminal.display import Display, JsonLines, Lines
-from mmcl_terminal.events import Event, describe, describe_speed
-from mmcl_terminal.modes import chosen_mode, speaks
+from mmcl_cache.terminal.display import Display, JsonLines, Lines
+from mmcl_cache.terminal.events import Event, describe, describe_speed
+from mmcl_cache.terminal.modes import chosen_mode, speaks
 
 
 class Live(Display):

@@ -11,8 +11,8 @@ import sys
 import time
 from typing import Any
 
-from mmcl_terminal.clock import Clock, format_rate, format_seconds
-from mmcl_terminal.modes import chosen_mode, speaks
+from mmcl_cache.terminal.clock import Clock, format_rate, format_seconds
+from mmcl_cache.terminal.modes import chosen_mode, speaks
 
 Event = dict[str, Any]
 ERRORS = ("problem", "error", "stopped")

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Mapping
 from types import TracebackType
 
-from mmcl_terminal.clock import Clock
-from mmcl_terminal.display import Display
-from mmcl_terminal.events import progress_event
-from mmcl_terminal.live import open_display
+from mmcl_cache.terminal.clock import Clock
+from mmcl_cache.terminal.display import Display
+from mmcl_cache.terminal.events import progress_event
+from mmcl_cache.terminal.live import open_display
 
 
 class ProgressBoard:

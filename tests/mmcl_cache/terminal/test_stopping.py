@@ -19,13 +19,13 @@ from click.testing import CliRunner
 
 from mmcl_cache.cli import main
 from mmcl_cache.demo.generate import generate_demo
-from mmcl_terminal.cli import CONTEXT, Tool
-from mmcl_terminal.cli_options import progress_options
-from mmcl_terminal.stopping import Stopped
+from mmcl_cache.terminal.cli import CONTEXT, Tool
+from mmcl_cache.terminal.cli_options import progress_options
+from mmcl_cache.terminal.stopping import Stopped
 from mmcl_train.cli import cli
 from tests.mmcl_train.engine.learnable_cache import SMALL, make_cache
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Mistake(Exception):

@@ -9,12 +9,12 @@ import threading
 
 import pytest
 
-from mmcl_terminal.board import ProgressBoard, StageProgress
-from mmcl_terminal.clock import Clock, format_rate, format_seconds
-from mmcl_terminal.display import Display, Lines, Numbered
-from mmcl_terminal.events import finish, note, progress_event, tell
-from mmcl_terminal.live import Live, open_display
-from mmcl_terminal.modes import MODES, VARIABLE, chosen_mode
+from mmcl_cache.terminal.board import ProgressBoard, StageProgress
+from mmcl_cache.terminal.clock import Clock, format_rate, format_seconds
+from mmcl_cache.terminal.display import Display, Lines, Numbered
+from mmcl_cache.terminal.events import finish, note, progress_event, tell
+from mmcl_cache.terminal.live import Live, open_display
+from mmcl_cache.terminal.modes import MODES, VARIABLE, chosen_mode
 
 
 @pytest.fixture(autouse=True)

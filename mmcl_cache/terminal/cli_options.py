@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from mmcl_terminal.modes import MODES, VARIABLE, chosen_mode
+from mmcl_cache.terminal.modes import MODES, VARIABLE, chosen_mode
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
