@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoModelForImageClassification
@@ -57,6 +58,9 @@ def open_classifier(model: str, classes: Sequence[str], device: torch.device) ->
     folder = find_model(model, "cnn")
     check_classifier(folder, load_config(folder))
     names = dict(enumerate(classes))
+    verbosity = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.disable_progress_bar()  # the command shows its own
+    transformers.utils.logging.set_verbosity_error()  # that the last layer is new is meant
     try:
         opened = AutoModelForImageClassification.from_pretrained(
             folder,
@@ -70,4 +74,6 @@ def open_classifier(model: str, classes: Sequence[str], device: torch.device) ->
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder}: cannot be loaded ({str(error).splitlines()[0][:200]})") from error
+    finally:
+        transformers.utils.logging.set_verbosity(verbosity)
     return ImageClassifier(opened, load_image_processor(folder), hash_model(folder), device)
