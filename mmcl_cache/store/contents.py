@@ -12,6 +12,11 @@ from mmcl_cache.store.hdf5 import ArrayFile
 from mmcl_cache.store.schema import ID_COLUMN, REASON_COLUMN, SOURCE_COLUMN, STATUS_COLUMN, STATUSES, Column
 
 OFFSETS = ".offsets"
+# What every shard says of its rows, beside their values.
+COUNTED = frozenset(
+    {ID_COLUMN, STATUS_COLUMN}
+    | {c.name + part for c in (REASON_COLUMN, SOURCE_COLUMN) for part in ("", OFFSETS)}
+)
 
 
 def read_columns(file: ArrayFile, columns: Sequence[Column], sample_ids: np.ndarray) -> Columns:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,11 +70,14 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mappi
         out.write(memory.getbuffer())
 
 
-def find_arrays(path: Path, content: bytes | None = None) -> tuple[dict[str, Place], dict[str, Any]]:
+def find_arrays(
+    path: Path, content: bytes | None = None, only: Collection[str] | None = None
+) -> tuple[dict[str, Place], dict[str, Any]]:
     """Where the arrays of a file lie, checked link by link before anything is read; and its attributes.
 
     Args:
         content: the bytes of the file where they are in memory; the file itself is then left alone.
+        only: arrays with other names are neither looked at nor found; None for all.
 
     Raises:
         FileNotFoundError: no such file.
@@ -92,7 +95,8 @@ def find_arrays(path: Path, content: bytes | None = None) -> tuple[dict[str, Pla
         try:
             if file.userblock_size:
                 raise DamagedCacheError(f"{path}: begins with something that is not HDF5; rebuild this shard")
-            places = {name: _find_array(file, name, size, path) for name in _hard_links(file, path)}
+            names = [name for name in _hard_links(file, path) if only is None or name in only]
+            places = {name: _find_array(file, name, size, path) for name in names}
             return places, _plain_attributes(file)
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             raise DamagedCacheError(

@@ -18,7 +18,7 @@ import numpy as np
 
 from mmcl_cache.errors import DamagedCacheError, UserError
 from mmcl_cache.store.columns import Ragged, pack_column, status_array
-from mmcl_cache.store.contents import OFFSETS
+from mmcl_cache.store.contents import COUNTED, OFFSETS
 from mmcl_cache.store.files import file_sha256, written_in_place
 from mmcl_cache.store.hdf5 import ArrayFile, Place, find_arrays, write_arrays
 from mmcl_cache.store.marker import Marker, data_path, shard_path, write_marker
@@ -38,7 +38,7 @@ from mmcl_cache.store.seals import SealBook, Stamp
 
 Check = Literal["always", "once", "never"]
 # Of a shard's content against its marker: always; unless the same file was hashed before and nothing has touched it
-# since; never, for what is only counted. Size, structure, ids and settings are compared in any case.
+# since; never, where rows are only counted: then no column can be read. Size, ids and settings are compared always.
 
 
 def write_shard(
@@ -106,7 +106,8 @@ def open_shard(
 ) -> Iterator[ArrayFile]:
     """A shard's file, found to be what its marker says.
 
-    With "always", and with "once" unless it is sealed, the whole file is read, hashed and used from the same bytes.
+    With "never" only what is said of rows is there to be read, not their values. With "always", and with "once" unless
+    it is sealed, the whole file is read, hashed and used from the same bytes.
 
     Raises:
         DamagedCacheError: it is gone, of another size, of other content, or not what a cache holds.
@@ -127,7 +128,7 @@ def open_shard(
             yield ArrayFile(path, content, places)
             return
         if places is None:
-            places, attributes = find_arrays(path)
+            places, attributes = find_arrays(path, only=COUNTED)
             _check_fingerprint(path, attributes, marker)
         yield ArrayFile(path, handle.fileno(), places)
         if Stamp.of(handle.fileno()) != stamp:
