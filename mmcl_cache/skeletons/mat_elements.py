@@ -51,6 +51,8 @@ def pick_matrix(data: bytes, name: str, largest: int) -> bytes | None:
                 continue
         else:
             continue
+        if _lacks_numbers(element, order):
+            raise ValueError("cut short")
         is_numeric = element[16 if order == "<" else 19] in _NUMERIC
         return data[:HEADER_BYTES] + element if is_numeric else None
     return None
@@ -69,6 +71,16 @@ def _read_name(head: bytes, order: str) -> str | None:
     _, at = _read_small(head, at, order)
     name, _ = _read_small(head, at, order)
     return name.decode("latin-1")
+
+
+def _lacks_numbers(element: bytes, order: str) -> bool:
+    """Whether the values of a matrix, which come after its name, claim more bytes than there are."""
+    _, at = _read_small(element, 24, order)
+    _, at = _read_small(element, at, order)
+    if at + 8 > len(element):
+        return False
+    kind, size = struct.unpack_from(f"{order}II", element, at)
+    return not kind >> 16 and at + 8 + size > len(element)
 
 
 def _read_small(head: bytes, at: int, order: str) -> tuple[bytes, int]:

@@ -29,8 +29,7 @@ _BODY_VALUES = 10
 _JOINT_VALUES = 12
 _MOST_BODIES = 100
 _MOST_PLACES = 300_000  # frames × bodies: 150 MB
-# A word of text takes 56 bytes when it is split off, so files of very short words would take twenty times their size.
-_UNCHECKED_BYTES, _BYTES_A_WORD = 1 << 21, 5
+_MOST_WORDS = 3_000_000  # of 56 bytes and more, once they are split off: five minutes of one person
 _BLANKS = (b" ", b"\n", b"\t", b"\r", b"\v", b"\f")
 _KEPT = (0, 1, 2, 5, 6)
 _JOINT_WIDTHS = [_JOINT_VALUES] * NUM_JOINTS
@@ -64,10 +63,8 @@ def read_ntu_skeleton(path: Path) -> Bodies:
 
 def parse_ntu_skeleton(data: bytes, path: Path) -> Bodies:
     """What `read_ntu_skeleton` does, on text already read; `path` is only named in messages."""
-    if len(data) > _UNCHECKED_BYTES and sum(map(data.count, _BLANKS)) > len(data) // _BYTES_A_WORD:
-        raise SampleError(
-            f"{path}: words of a few letters only; no skeleton is like that; get the file again"
-        )
+    if len(data) > _MOST_WORDS and sum(map(data.count, _BLANKS)) > _MOST_WORDS:
+        raise SampleError(f"{path}: more than {_MOST_WORDS:,} words; no clip has so many; get the file again")
     rows = list(map(bytes.split, data.split(b"\n")))
     while rows and not rows[-1]:
         rows.pop()

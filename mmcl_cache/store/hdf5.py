@@ -62,7 +62,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mappi
     memory = io.BytesIO()
     with h5py.File(memory, "w", libver=("v110", "v110"), track_order=False) as file:
         for name, value in attributes.items():
-            file.attrs[name] = value
+            # As text of fixed length: HDF5 keeps others in a heap, see `_plain_attributes`.
+            file.attrs[name] = np.bytes_(value.encode()) if isinstance(value, str) else value
         for name, array in arrays.items():
             file.create_dataset(name, data=array, track_times=False)
         file.flush()
@@ -97,7 +98,7 @@ def find_arrays(
                 raise DamagedCacheError(f"{path}: begins with something that is not HDF5; rebuild this shard")
             names = [name for name in _hard_links(file, path) if only is None or name in only]
             places = {name: _find_array(file, name, size, path) for name in names}
-            return places, _plain_attributes(file)
+            return places, _plain_attributes(file, path)
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             raise DamagedCacheError(
                 f"{path}: damaged HDF5 ({_first_line(error)}); rebuild this shard"
@@ -187,14 +188,23 @@ class ArrayFile:
             done += read
 
 
-def _plain_attributes(file: h5py.File) -> dict[str, Any]:
-    """Those of `ATTRIBUTES`; others are not decoded, and may claim any size."""
+def _plain_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
+    """Those of `ATTRIBUTES` that are numbers or text of fixed length.
+
+    Text of any length, as the first caches had it, is passed over: HDF5 reads it from a heap, and a heap can be made
+    in which it never comes to an end.
+    """
     found = {}
     for name in ATTRIBUTES:
-        if name in file.attrs:
-            attribute = h5py.h5a.open(file.id, name.encode())
-            if attribute.shape == () and attribute.get_storage_size() <= MAX_ID_BYTES:
-                found[name] = file.attrs[name]
+        if name not in file.attrs:
+            continue
+        attribute = h5py.h5a.open(file.id, name.encode())
+        kind = attribute.dtype.kind
+        if attribute.shape != () or kind not in "iuSO" or attribute.get_storage_size() > MAX_ID_BYTES:
+            raise DamagedCacheError(f"{path}: attribute {name!r} is not what a cache has; rebuild this shard")
+        if kind != "O":
+            value = file.attrs[name]
+            found[name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     return found
 
 

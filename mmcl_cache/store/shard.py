@@ -173,5 +173,6 @@ def _find_hashed(path: Path, content: bytes, marker: Marker) -> dict[str, Place]
 
 
 def _check_fingerprint(path: Path, attributes: dict[str, Any], marker: Marker) -> None:
-    if attributes.get("fingerprint") != marker.fingerprint:
+    # Its hash tells as much of a file whose fingerprint cannot be read.
+    if attributes.get("fingerprint", marker.fingerprint) != marker.fingerprint:
         raise DamagedCacheError(f"{path}: made with other settings than its marker says; rebuild this shard")

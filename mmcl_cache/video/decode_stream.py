@@ -96,6 +96,10 @@ def open_video(path: Path) -> tuple[InputContainer, VideoStream]:
             raise SampleError(f"{path}: its codec is unknown to this FFmpeg")
         if stream.frames > MAX_FRAMES:
             raise SampleError(f"{path}: claims {stream.frames} frames; the limit is {MAX_FRAMES}")
+        if not codec.width or not codec.height:  # FFmpeg drops a size beyond `max_pixels`
+            raise SampleError(
+                f"{path}: its pictures have no size, or one beyond the limit of {MAX_PIXELS} pixels"
+            )
         if codec.width * codec.height > MAX_PIXELS:
             raise SampleError(
                 f"{path}: claims {codec.width}×{codec.height} pixels; the limit is {MAX_PIXELS}"

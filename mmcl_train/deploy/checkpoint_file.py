@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from mmcl_cache.store import UserError, npy
+from mmcl_cache.store.regular import open_regular
 from mmcl_train.backbones.published import unwrap_checkpoint
 
+PICKLE, ZIP = b"\x80", b"PK"
 LARGEST_TENSOR = 1 << 30  # numbers
 
 
@@ -90,9 +92,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def check_archive(path: Path) -> None:
-    """Raises an error of `DAMAGE` for a zip that torch did not write: one that grows when it is read."""
-    if not zipfile.is_zipfile(path):
+    """Raises an error of `DAMAGE` for what torch does not write: no zip and no pickle, or a zip that grows."""
+    with open_regular(path) as stream:
+        begin = stream.read(2)
+    if begin[:1] == PICKLE:
         return
+    if begin != ZIP:
+        raise ValueError("neither torch's archive nor its older form")
     with npy.open_archive(path) as archive:
         for info in archive.infolist():
             if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
