@@ -56,7 +56,6 @@ SMALLER: dict[tuple[str, ...], tuple[str, ...]] = {
         "--samples", "16", "--batch", "2", "--rounds", "1", "--set", "model.width=0.125", "--set", "clip.length=16",
     ),
     ("pipelines.bench_predict",): ("--repeats", "1", "--model", "runs/ntu60"),
-    ("pipelines.bench_export",): ("--backbone", "ctrsgcn", "--repeats", "1"),
     ("pipelines.bench_skeletons",): ("--seconds", "0.05"),
     ("pipelines.bench_backbones",): ("ctrsgcn", "--batch", "2", "--repeats", "1"),
 }  # fmt: skip
