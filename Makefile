@@ -30,7 +30,7 @@ demo: install
 limits: install
 	$(BIN)/python -m pipelines.limits
 
-# About six minutes: kills builds and training runs, fails disks, compares what comes of it byte for byte.
+# Kills builds and training runs, fails disks, compares what comes of it byte for byte.
 faults: install
 	$(BIN)/python -m pipelines.faults
 
