@@ -25,7 +25,6 @@ from types import SimpleNamespace
 from pipelines.limits_cache import write_large_cache
 from pipelines.limits_samples import write_samples
 
-REPEATS = 3  # of short measurements
 SHARE = 4  # the smaller build has this part of the samples
 SETTLED = 2.5  # s after which a written file counts as left alone
 
@@ -61,18 +60,13 @@ def measure(name: str, own: Path, *paths: Path) -> SimpleNamespace:
     return SimpleNamespace(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def measure_fastest(name: str, own: Path, *paths: Path) -> SimpleNamespace:
-    """The fastest of some: what is short is disturbed most by other work."""
-    return min((measure(name, own, *paths) for _ in range(REPEATS)), key=lambda found: found.cpu)
-
-
 def measure_cache(folder: Path, rows: int) -> list[Line]:
     """Opening, counting, loading and verifying a large cache."""
     cache, own = folder / f"cache{rows}", folder / "own"
     shutil.rmtree(own, ignore_errors=True)
     write_large_cache(cache, rows)
     time.sleep(SETTLED)
-    opened, status = measure_fastest("open", own, cache), measure_fastest("status", own, cache)
+    opened, status = measure("open", own, cache), measure("status", own, cache)
     hashing, memory = measure("hash", own, cache), measure("memory", own)
     first, again = measure("first", own, cache), measure("columns", own, cache)
     taken = measure("features", own, cache)
@@ -108,10 +102,10 @@ def measure_builds(folder: Path, samples: int) -> list[Line]:
             shutil.rmtree(old, ignore_errors=True)
         write_samples(source, count)
         found[count] = {
-            "plan": measure_fastest("plan", own, source),
+            "plan": measure("plan", own, source),
             "build": measure("build", own, source, cache),
-            "status": measure_fastest("status", own, cache),
-            "verify": measure_fastest("verify", own, cache),
+            "status": measure("status", own, cache),
+            "verify": measure("verify", own, cache),
         }
     few, many = found[samples // SHARE], found[samples]
     aim = SHARE * 1.15
