@@ -86,9 +86,7 @@ def bench_layers(config: RunConfig, inputs: Inputs, rounds: int) -> Iterator[str
         )
     narrow = count_layers(create_model_of(config, inputs), shape, item_bytes=2)
     wide = count_layers(create_model_of(config, inputs), shape)
-    yield f"  {'layer':<24}{'GFLOP':>9}{'MB':>9}" + "".join(
-        f"{peaks.name.split(',')[0]:>15}" for peaks in machines
-    )
+    yield f"  {'layer':<24}{'GFLOP':>9}{'MB':>9}" + "".join(f"{peaks.name:>15}" for peaks in machines)
     for layer, half in zip([*wide, total_of(wide)], [*narrow, total_of(narrow)], strict=True):
         if layer.flops:
             floors = ((half if "bfloat16" in peaks.name else layer).seconds(peaks) for peaks in machines)

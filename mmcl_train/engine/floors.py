@@ -40,8 +40,8 @@ class Peaks:
 
 # As NVIDIA publishes them for the SXM boards, dense: to compute a floor for a machine that is not at hand.
 PUBLISHED_PEAKS = (
-    Peaks("H200, bfloat16", 989e12, 4.8e12),
-    Peaks("H200, float32 with TF32 products", 494e12, 4.8e12),
+    Peaks("H200 bfloat16", 989e12, 4.8e12),
+    Peaks("H200 TF32", 494e12, 4.8e12),
 )
 
 
@@ -185,7 +185,7 @@ def measure_peaks(device: torch.device, dtype: torch.dtype, rounds: int) -> Peak
     parts = {"product": lambda: left @ right, "copy": lambda: target.copy_(source)}
     found = measure(parts, rounds, device, best=True)
     return Peaks(
-        f"this machine, {str(dtype).removeprefix('torch.')}",
+        f"here {str(dtype).removeprefix('torch.')}",
         2 * size**3 / found["product"].work,
         2 * count / found["copy"].work,
     )

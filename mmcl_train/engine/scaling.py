@@ -69,7 +69,7 @@ def bench_scaling(
     yield from scale_clips(config, cache, device, sizes)
     yield from scale_inputs(device, rounds)
     yield from scale_memory(device, sizes.batches)
-    yield from scale_runs(cache, folder, device, sizes)
+    yield from scale_runs(config.model.backbone, cache, folder, device, sizes)
 
 
 def scale_clips(config: RunConfig, cache: Cache, device: torch.device, sizes: Sizes) -> Iterator[str]:
@@ -159,13 +159,15 @@ def count_kept(model: nn.Module, x: Tensor) -> int:
     return sum(pieces.values())
 
 
-def scale_runs(cache: Cache, folder: Path, device: torch.device, sizes: Sizes) -> Iterator[str]:
+def scale_runs(
+    backbone: str, cache: Cache, folder: Path, device: torch.device, sizes: Sizes
+) -> Iterator[str]:
     """Two runs after one another and at a time, then one run in one process and in two, as the commands do them."""
     count = sizes.clips[0]
     yield f"whole commands, start included: one epoch of {count} clips a run"
     yield f"  {'':<34}{'wall s':>9}{'processor s':>13}{'clips/s':>9}"
     common = ["--cache", str(cache.path), "--protocol", name_protocol(count), "--epochs", "1"]
-    common += ["--no-mmcl", "--device", device.type]
+    common += ["--no-mmcl", "--backbone", backbone, "--device", device.type]
     for setting in (*NARROW, f"train.batch={sizes.batch}"):
         common += ["--set", setting]
     for jobs in (1, 2):

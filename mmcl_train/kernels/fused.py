@@ -36,8 +36,8 @@ def round_up(size: int) -> int:
     return max(TILE, int(triton.next_power_of_2(size)))
 
 
-# What the compiler fits into the registers of compute capability 9.0 without spilling (in bfloat16), few enough to
-# be tried on the first step: a test of the compiled code holds them to it.
+# What the compiler fits into the registers of compute capability 9.0 in bfloat16, but for a few bytes of the longest
+# tile; few enough to be tried on the first step. Compiled ahead in a test, and in `pipelines.bench_kernels`.
 PRODUCT_CONFIGS = [
     config_of(4, 16, BLOCK_U=16),
     config_of(8, 16, BLOCK_U=32),

@@ -53,5 +53,5 @@ def test_command_that_fails_is_told_in_one_line() -> None:
 @pytest.mark.slow
 def test_runs_side_by_side_and_two_processes_run_as_commands(tmp_path: Path) -> None:
     cache = write_ragged_cache(tmp_path / "cache", (16,))
-    lines = list(scale_runs(cache, tmp_path, CPU, Sizes((16,), 8, (2,))))
+    lines = list(scale_runs("ctrsgcn", cache, tmp_path, CPU, Sizes((16,), 8, (2,))))
     assert len(lines) == 6 and all(float(line.split()[-2]) > 0 for line in lines[2:])
