@@ -7,7 +7,16 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something the person at the keyboard can mend."""
+    """Something the person at the keyboard can mend.
+
+    Names of a stranger's file may stand in the message: what would break the line or steer a terminal is spelt out.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if text.isprintable():
+            return text
+        return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 class SourceError(UserError):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mmcl_cache.errors import UserError
 from tests.hostile.case import Case
 from tests.hostile.corpus import CASES
 
@@ -63,6 +64,12 @@ def test_hostile_file_is_refused_and_does_nothing(case: Case, outcomes: dict[str
         assert case.message in found["message"]
         assert len(found["message"].splitlines()) == 1, found["message"]
         assert (case.names or Path(found["path"]).name) in found["message"]
+
+
+def test_message_with_a_hostile_name_is_one_line_that_steers_no_terminal() -> None:
+    told = str(UserError("a.pkl: it names \x1b[2J\r\n\x0b\u2028\u202eevil \udcff Ünï–code"))
+    assert told == r"a.pkl: it names \x1b[2J\r\n\x0b\u2028\u202eevil \udcff Ünï–code"
+    assert len(told.splitlines()) == 1 and told.encode()
 
 
 def test_corpus_is_large_and_every_case_has_its_own_name() -> None:
