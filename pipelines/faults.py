@@ -67,7 +67,7 @@ def run_faults(
 ) -> list[Outcome]:
     """Every kind of fault of these groups, in an empty folder."""
     torch.set_num_threads(1)
-    shop = Workshop(root, clips=8 if short else 24, shard_size=2 if short else 3, seed=seed)
+    shop = Workshop(root, clips=6 if short else 24, shard_size=2 if short else 3, seed=seed)
     say(f"undisturbed: {shop.clips} clips, {shop.rows} rows in all fields, {shop.seconds:.1f} CPU s a build")
     outcomes = []
     for outcome in _try_all(shop, groups, short, kills):

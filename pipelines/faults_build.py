@@ -81,7 +81,7 @@ def kill_decoder(shop: Workshop, count: int) -> Outcome:
             cache = shop.new_cache()
             child = shop.start(shop.command(cache, "--workers", "1"))
             # It imports for about a second, and then decodes.
-            killed = kill_descendant(child, "worker_process", shop.random.uniform(0.0, 1.5))
+            killed = kill_descendant(child, "worker_process", shop.random.uniform(0.0, 1.0))
             ended = child.wait()
             if killed:
                 differs, lost = shop.compare(cache, {})
