@@ -16,7 +16,7 @@ PAGES = (
 SHELLS = ("bash", "sh", "shell", "console")
 OUTPUTS = ("", "text")
 PROGRAMS = (
-    "mmcl-cache", "mmcl-train", "python", "pip", "make", "torchrun", "accelerate", "srun", "git", "cp", "hf",
+    "mmcl-cache", "mmcl-train", "python", "pip", "make", "torchrun", "accelerate", "srun", "git", "cp", "hf", "export",
 )  # fmt: skip
 """A line of a block of another kind of text is a command where it begins with one of these."""
 REDIRECTIONS = (">", ">>", "2>", "<")
@@ -86,13 +86,18 @@ def find_inline_commands(page: str) -> list[str]:
 
 
 def _split(line: str) -> tuple[tuple[str, ...], ...]:
-    """Words by program; nothing for an empty line, a comment or text that is no shell's."""
+    """Words by program; nothing for an empty line, a comment or text that is no shell's.
+
+    A line that only sets variables comes as the words of `export`.
+    """
     lexer = shlex.shlex(line, posix=True, punctuation_chars="|")
     lexer.whitespace_split = True
     try:
         words = list(lexer)
     except ValueError:
         return ()
+    if words and all(_ASSIGNMENT.fullmatch(word) for word in words):
+        return (("export", *words),)
     parts: list[list[str]] = [[]]
     for place, word in enumerate(words):
         if word in REDIRECTIONS or (place and words[place - 1] in REDIRECTIONS):

@@ -32,6 +32,8 @@ EXEMPT: dict[str, str] = {
     "pip install": "installing is the first step of CI itself (Makefile); the extras it names are checked",
     "make": "minutes each, and one of them runs this test; that the targets are there is checked",
     "mmcl-cache build --engine ray": "starts a cluster; tests/mmcl_cache/engines/test_ray.py builds with it",
+    "mmcl-train bench --scaling": "trains for minutes and starts six commands; test_scaling.py runs its parts",
+    "python -m pipelines.bench_kernels": "compiles thirty programs; tests/mmcl_train/kernels/test_ahead.py some",
     "python -m tests.mmcl_train.engine.killed_runs": "kills a dozen runs; test_exact_resume.py kills some",
 }
 """Beginnings of commands that are not run, and why. Few, and each must still be on a page.
@@ -78,7 +80,7 @@ def find_exemption(command: Command) -> str:
 def find_runner(command: Command) -> str:
     """How a command is run, or nothing where nobody knows.
 
-    "command", "module", "launcher", "script", "copy", "show"; "explained" where only its options are checked.
+    "command", "module", "launcher", "script", "copy", "show", "variables"; "explained": its options are checked.
     """
     words = _without_scheduler(command.parts[-1])
     if words[0] in PROGRAMS:
@@ -92,9 +94,18 @@ def find_runner(command: Command) -> str:
         return "copy"
     if words[0] == "cat" and len(words) == 2:
         return "show"
+    if words[0] == "export" and all("=" in word for word in words[1:]):
+        return "variables"
     if "-m" in words and (words[0] == "torchrun" or words[:2] == ("accelerate", "launch")):
         return "launcher"
     return ""
+
+
+def read_variables(command: Command) -> dict[str, str]:
+    """What a line sets for those that follow."""
+    if find_runner(command) != "variables":
+        return {}
+    return dict(word.split("=", 1) for word in command.parts[-1][1:])
 
 
 def run_command(command: Command, stdin: str = "") -> Outcome:

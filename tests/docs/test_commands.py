@@ -13,7 +13,7 @@ import pytest
 from tests.docs.given import PREPARE
 from tests.docs.miniature import list_camera_frames
 from tests.docs.pages import PAGES, ROOT, Command, find_commands, find_inline_commands
-from tests.docs.running import EXEMPT, PROGRAMS, find_exemption, find_runner, run_command
+from tests.docs.running import EXEMPT, PROGRAMS, find_exemption, find_runner, read_variables, run_command
 from tests.docs.world import Place, World
 
 COMMANDS = [command for page in PAGES for command in find_commands(page)]
@@ -40,7 +40,10 @@ def test_commands_of_a_page_run_in_its_order(
         PREPARE[page](Place(world, work, hub_models, monkeypatch))
     failures = []
     for command in find_commands(page):
-        if find_exemption(command):
+        variables = read_variables(command)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        if variables or find_exemption(command):
             continue
         done = run_command(command, list_camera_frames() if len(command.parts) > 1 else "")
         if done.code != 0:
