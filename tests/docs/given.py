@@ -76,7 +76,7 @@ def write_features(path: Path, texts: Path, strips: Path) -> None:
 
 def prepare_training(place: Place) -> None:
     place.data("data/utd_mhad")
-    place.caches("demo", "ntu120")
+    place.caches("demo", "ntu120", "nw-ucla")
     run_line("mmcl-cache build --quiet --dataset utd-mhad --source data/utd_mhad --video depth")
     for name, stream in (("a", "joint"), ("b", "bone"), ("c", "joint_motion")):
         place.train("utd-mhad", f"runs/{name}", f"--stream {stream}")
