@@ -139,7 +139,10 @@ def test_part_waits_for_no_lock_of_another_part_but_for_one_of_a_whole_build(
 ) -> None:
     cache = tmp_path / "cache"
     run_build(config_of(builder, cache), part="0/9", quiet=True)
-    with hold_lock(cache), pytest.raises(CacheError, match=r"being written by process \d+ on .+ since \d{4}-"):
+    with (
+        hold_lock(cache),
+        pytest.raises(CacheError, match=r"being written by process \d+ on .+ since \d{4}-"),
+    ):
         run_build(config_of(builder, cache), part="1/9", quiet=True)
 
 
