@@ -39,7 +39,7 @@ def create_accelerator(config: RunConfig) -> Accelerator:
     device = choose_device(config.train.device)
     if device.type == "cpu":
         keep_freed_memory()
-    set_kernels(config.train.kernels)
+    set_kernels(config.train.kernels, device)
     if (
         AcceleratorState._shared_state
     ):  # a run before this one in the same process (a sweep) may have had another precision

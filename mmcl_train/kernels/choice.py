@@ -11,6 +11,7 @@ from torch import Tensor
 from mmcl_cache.store import UserError
 
 from .plain import plain_graph_product
+from .trial import find_fault
 
 KERNELS = ("auto", "plain", "triton")
 FUSED_TYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -27,25 +28,34 @@ if _has_triton:
     from .fused import fused_graph_product
 
 _chosen = "auto"
+_fault = ""  # what a trial of the fused kernels found
 
 
-def set_kernels(name: str) -> None:
+def set_kernels(name: str, device: torch.device | None = None) -> None:
     """Choose for this process: `auto` (fused where it can run), `plain`, or `triton`.
+
+    With a `device` that the fused kernels would run on they are tried there first, against the plain product;
+    where they fail or disagree, `auto` is plain.
 
     Raises:
         ValueError: unknown name.
         UserError: `triton` where it cannot run.
     """
-    global _chosen
+    global _chosen, _fault
     if name not in KERNELS:
         raise ValueError(f"unknown kernels {name!r}; known: {', '.join(KERNELS)}")
-    if name == "triton" and (why := find_obstacle(torch.device("cuda"))):
+    _fault = ""
+    if name != "plain" and device is not None and not find_obstacle(device):
+        _fault = find_fault(fused_graph_product, device)
+    if name == "triton" and (why := find_obstacle(device or torch.device("cuda"))):
         raise UserError(f"train.kernels is triton: {why}; use --set train.kernels=auto")
     _chosen = name
 
 
 def find_obstacle(device: torch.device) -> str:
     """Why the fused kernels cannot run for tensors there; "" where they can."""
+    if _fault:
+        return _fault
     if _interpreted and _has_triton:
         return ""
     if device.type != "cuda" or not torch.cuda.is_available():
@@ -67,7 +77,7 @@ def describe_kernels(device: torch.device) -> str:
 
 def runs_fused(values: Tensor) -> bool:
     """Will `graph_product` of these values (N, K·C, T, V) use the fused kernels?"""
-    if _chosen == "plain" or not _has_triton or not (values.is_cuda or _interpreted):
+    if _chosen == "plain" or _fault or not _has_triton or not (values.is_cuda or _interpreted):
         return False
     return values.shape[-1] <= MOST_JOINTS and values.dtype in FUSED_TYPES and values.numel() > 0
 

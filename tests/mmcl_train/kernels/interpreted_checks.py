@@ -10,9 +10,9 @@ import torch
 import triton.language as tl
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
-from mmcl_cache.store import LAYOUTS
+from mmcl_cache.store import LAYOUTS, UserError
 from mmcl_train.backbones import create_backbone
-from mmcl_train.kernels import describe_kernels, fused, graph_product, runs_fused, set_kernels
+from mmcl_train.kernels import choice, describe_kernels, fused, graph_product, runs_fused, set_kernels
 from mmcl_train.kernels.plain import plain_graph_product
 from tests.mmcl_train.kernels.cases import draw_weights, make_inputs, relative_errors, run
 
@@ -145,3 +145,36 @@ def test_ctr_gcn_uses_the_fused_product_and_computes_the_same() -> None:
         set_kernels("auto")
     assert not torch.equal(features["triton"], features["plain"])  # other sums, so other kernels ran
     torch.testing.assert_close(features["triton"], features["plain"], rtol=1e-4, atol=1e-5)
+
+
+def test_kernels_that_pass_their_trial_are_used() -> None:
+    try:
+        set_kernels("auto", torch.device("cpu"))
+        assert describe_kernels(torch.device("cpu")) == "graph product: triton"
+    finally:
+        set_kernels("auto")
+
+
+def fail(*inputs: torch.Tensor) -> torch.Tensor:
+    raise RuntimeError("no image for this device")
+
+
+@pytest.mark.parametrize(
+    ("product", "why"),
+    [
+        (lambda *inputs: plain_graph_product(*inputs) * 1.1, "off by"),
+        (fail, "failed here: RuntimeError: no image"),
+    ],
+)
+def test_kernels_that_fail_their_trial_give_way_to_the_plain_product(
+    monkeypatch: pytest.MonkeyPatch, product: Any, why: str
+) -> None:
+    monkeypatch.setattr(choice, "fused_graph_product", product)
+    try:
+        set_kernels("auto", torch.device("cpu"))
+        assert why in describe_kernels(torch.device("cpu"))
+        assert not runs_fused(torch.zeros(1, 3, 4, 5))
+        with pytest.raises(UserError, match=why):
+            set_kernels("triton", torch.device("cpu"))
+    finally:
+        set_kernels("auto")
