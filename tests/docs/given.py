@@ -242,7 +242,7 @@ def prepare_moving(place: Place) -> None:
     Path("epoch1_test_score.pkl").write_bytes(pickle.dumps(rows))
 
 
-def prepare_terminal(place: Place) -> None:
+def prepare_demo(place: Place) -> None:
     place.data("data/demo")
 
 
@@ -262,8 +262,9 @@ PREPARE: dict[str, Callable[[Place], None]] = {
     "docs/faq.md": prepare_faq,
     "docs/moving.md": prepare_moving,
     "docs/pages.md": prepare_pages,
+    "docs/performance.md": prepare_demo,
     "docs/reproducing.md": prepare_reproducing,
-    "docs/terminal.md": prepare_terminal,
+    "docs/terminal.md": prepare_demo,
     "docs/training.md": prepare_training,
     "docs/transfer.md": prepare_transfer,
 }
