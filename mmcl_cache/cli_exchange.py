@@ -49,8 +49,8 @@ def import_files(
     """
     from mmcl_cache.exchange.features_in import import_features
     from mmcl_cache.exchange.skeletons_in import import_skeletons
-    from mmcl_cache.progress import StageProgress
     from mmcl_cache.store import field_status, open_cache
+    from mmcl_cache.terminal.board import StageProgress
 
     if field == "skeleton":
         with StageProgress("import") as say:
@@ -80,8 +80,8 @@ def import_files(
 def export_files(cache: Path, form: str, out: Path, protocol: str | None) -> None:
     """The skeletons of CACHE as others' code reads them."""
     from mmcl_cache.exchange.skeletons_out import export_skeletons
-    from mmcl_cache.progress import StageProgress
     from mmcl_cache.store import open_cache
+    from mmcl_cache.terminal.board import StageProgress
 
     with StageProgress("export", "clips") as say:
         written, left_out = export_skeletons(open_cache(cache), out, form, protocol, say)

@@ -21,7 +21,7 @@ def push(cache: Path, repo: str, public: bool) -> None:
     """Send a finished CACHE to a Hugging Face data set repository."""
     hide_foreign_bars()
     from mmcl_cache.hub import push_cache
-    from mmcl_cache.progress import StageProgress
+    from mmcl_cache.terminal.board import StageProgress
 
     with StageProgress("verify", "shards") as say:
         text = push_cache(cache, repo, not public, say=say)
@@ -36,7 +36,7 @@ def pull(repo: str, cache: Path) -> None:
     """Fetch a cache from a Hugging Face data set repository and check it."""
     hide_foreign_bars()
     from mmcl_cache.hub import pull_cache
-    from mmcl_cache.progress import StageProgress
+    from mmcl_cache.terminal.board import StageProgress
 
     with StageProgress("verify", "shards") as say:
         text = pull_cache(repo, cache, say=say)

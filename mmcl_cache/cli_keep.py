@@ -79,12 +79,12 @@ def retry(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from mmcl_cache.datasets import ScanOptions
     from mmcl_cache.due import Choice, list_due
-    from mmcl_cache.progress import StageProgress
     from mmcl_cache.recorded import Machine
     from mmcl_cache.retry import plan_retry, run_retry
     from mmcl_cache.source import find_source
     from mmcl_cache.source_check import check_source
     from mmcl_cache.store import open_cache
+    from mmcl_cache.terminal.board import StageProgress
 
     opened = open_cache(cache)
     machine = Machine(source, _named_models(models), workers, deadline, device=device)
@@ -135,9 +135,9 @@ def verify_source(cache: Any, source: Path, options: Any) -> None:
     Raises:
         UserError: there are some; says what to do.
     """
-    from mmcl_cache.progress import StageProgress
     from mmcl_cache.source import find_source
     from mmcl_cache.source_check import check_source
+    from mmcl_cache.terminal.board import StageProgress
 
     with StageProgress("source", "samples") as say:
         found = check_source(cache, find_source(cache, source, options), say)

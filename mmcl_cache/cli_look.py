@@ -44,9 +44,9 @@ def verify(
     With --source also the files it was made from: which are other ones now, which are gone.
     """
     from mmcl_cache.datasets import ScanOptions
-    from mmcl_cache.progress import StageProgress
     from mmcl_cache.store import field_status, open_cache
     from mmcl_cache.store import verify as verify_cache
+    from mmcl_cache.terminal.board import StageProgress
 
     opened = open_cache(cache)
     with StageProgress("verify", "shards") as say:

@@ -22,8 +22,8 @@ from torch.nn import functional as F
 from mmcl_cache.encoders.classifier import ImageClassifier, open_classifier
 from mmcl_cache.encoders.loading import choose_device
 from mmcl_cache.errors import UserError
-from mmcl_cache.progress import ProgressBoard
 from mmcl_cache.store import Cache, Columns, ids_digest
+from mmcl_cache.terminal.board import ProgressBoard
 from mmcl_cache.video.strip import decode_jpeg
 
 FITTED_ON = "fitted_on.json"

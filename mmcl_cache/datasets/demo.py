@@ -21,10 +21,10 @@ from mmcl_cache.demo.actions import CLASSES, TWO_PERSON
 from mmcl_cache.demo.clips import TEST_SUBJECTS, ClipId, plan_clips
 from mmcl_cache.demo.generate import SKELETONS, VIDEOS, generate_demo, read_settings
 from mmcl_cache.errors import SourceError
-from mmcl_cache.progress import StageProgress
 from mmcl_cache.skeletons import denoise
 from mmcl_cache.skeletons.ntu import read_ntu_skeleton
 from mmcl_cache.store import LAYOUTS
+from mmcl_cache.terminal.board import StageProgress
 
 TEST_CAMERA = 1
 

@@ -15,7 +15,7 @@ from mmcl_cache.engines.job import RECORDED, Job, Pending, decode_workers
 from mmcl_cache.engines.report import BuildReport
 from mmcl_cache.engines.shard import ShardMaker
 from mmcl_cache.fields.recording import RecordedRows, Recorder
-from mmcl_cache.progress import ProgressBoard
+from mmcl_cache.terminal.board import ProgressBoard
 from mmcl_cache.video.workers import Result, TaskPool
 
 Results = Generator[Result[RecordedRows], None, None]

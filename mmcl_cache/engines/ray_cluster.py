@@ -20,8 +20,8 @@ from mmcl_cache.engines.report import BuildReport
 from mmcl_cache.errors import UserError
 from mmcl_cache.fields.recording import Recorder
 from mmcl_cache.plan import scan_dataset
-from mmcl_cache.progress import ProgressBoard
 from mmcl_cache.store.lock import hold_lock
+from mmcl_cache.terminal.board import ProgressBoard
 
 CHUNK = 16  # samples a decode task
 SHARDS_PER_ACTOR = 2  # one in the models, one being decoded; bounds what lies in Ray's object store

@@ -13,7 +13,7 @@ from mmcl_cache.engines.report import BuildReport
 from mmcl_cache.engines.shard import ShardMaker
 from mmcl_cache.fields.recording import RecordedRows, Recorder, check_source
 from mmcl_cache.plan import scan_dataset
-from mmcl_cache.progress import ProgressBoard
+from mmcl_cache.terminal.board import ProgressBoard
 from mmcl_cache.video.workers import TaskPool
 
 

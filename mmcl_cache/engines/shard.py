@@ -25,8 +25,8 @@ from mmcl_cache.engines.job import Job
 from mmcl_cache.engines.report import BuildReport
 from mmcl_cache.fields.features import make_feature_rows, pack_strips
 from mmcl_cache.fields.recording import RecordedRows, check_source
-from mmcl_cache.progress import ProgressBoard
 from mmcl_cache.store import Columns, Ragged, Row
+from mmcl_cache.terminal.board import ProgressBoard
 
 Rows = list[Row]
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 class RowNorm(nn.BatchNorm2d):
     """`nn.BatchNorm2d`, whose rows may count more than once in training.
 
-    On a CPU torch sums the statistics value by value; here they are sums over vectors, 2 to 4 × as fast
-    for the whole norm. Elsewhere, in other precisions, and where every row counts once under a compiler,
-    torch's own kernel runs.
+    On a CPU torch sums the statistics value by value; here they are sums over vectors, which pays for the
+    second pass that counts need (docs/performance.md). On other devices, in other precisions and under a
+    compiler torch's own kernel runs, and no rows are merged.
     """
 
     row_counts: Tensor | None = None  # (N,) float; None: each row once

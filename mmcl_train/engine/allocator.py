@@ -14,7 +14,7 @@ def keep_freed_memory() -> bool:
     """Let the C library keep freed memory; False where it is not glibc.
 
     As it comes, it returns every large tensor to the kernel, which hands out and clears the same pages again
-    at the next step: a fifth of CTR-GCN's training step on a CPU. A process that trains needs the same memory
+    at the next step (docs/performance.md has the cost). A process that trains needs the same memory
     until it ends.
     """
     if not sys.platform.startswith("linux"):

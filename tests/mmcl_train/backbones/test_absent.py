@@ -11,6 +11,7 @@ from mmcl_cache.store import LAYOUTS
 from mmcl_train.backbones import BACKBONES, create_backbone
 from mmcl_train.backbones.absent import find_body_rows
 from mmcl_train.backbones.blocks import TenBlockBackbone
+from mmcl_train.engine.parallel import use_global_batchnorm
 
 MERGING = sorted(name for name, kind in BACKBONES.items() if getattr(kind, "merges_absent_bodies", False))
 
@@ -96,3 +97,14 @@ def test_one_zero_joint_is_a_body() -> None:
     joints[4, 0, 3, 7, 1] = 1e-9
     rows = find_body_rows(joints)
     assert rows is not None and rows.counts.tolist() == [1] * 10 + [2]
+
+
+def test_every_body_is_computed_where_the_norms_cannot_count_rows() -> None:
+    """Norms over several processes, half precision: merged rows would count once there."""
+    joints = draw_joints(2, [(0, 1), (2, 1), (3, 1)])
+    backbone, _ = create_twins("ctrgcn", 2)
+    assert backbone.find_rows(joints) is not None
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert backbone.find_rows(joints) is None
+    use_global_batchnorm(backbone)
+    assert backbone.find_rows(joints) is None
