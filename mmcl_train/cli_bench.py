@@ -40,6 +40,9 @@ PATH = click.Path(path_type=Path)
     is_flag=True,
     help="Instead: cost by clips (up to --samples), joints, bodies, batch, runs side by side and processes.",
 )
+@click.option(
+    "--epoch", is_flag=True, help="Instead: one whole epoch as `run` trains it, with and without co-learning."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 …")
 @click.option(
     "--set", "assignments", multiple=True, metavar="A.B=C", help="Any setting; may be given several times."
@@ -54,6 +57,7 @@ def bench(
     layers: bool,
     variants: bool,
     scaling: bool,
+    epoch: bool,
     device: str,
     assignments: tuple[str, ...],
 ) -> None:
@@ -67,6 +71,7 @@ def bench(
     from mmcl_train.engine.bench import ASSEMBLED, bench_layers
     from mmcl_train.engine.bench import bench as run_bench
     from mmcl_train.engine.bench_data import write_random_cache
+    from mmcl_train.engine.bench_epoch import bench_epoch
     from mmcl_train.engine.bench_variants import bench_variants
     from mmcl_train.engine.environment import choose_device
     from mmcl_train.engine.inputs import InputLoader, resolve
@@ -83,6 +88,10 @@ def bench(
             return
         if cache is None:
             cache = write_random_cache(Path(folder) / "cache", samples).path
+        if epoch:
+            for line in bench_epoch(config, cache, Path(folder), place, rounds):
+                click.echo(line)
+            return
         loader = InputLoader(cache, place)
         config = resolve(config, loader.cache.description)
         inputs = loader.load(config, click.echo)

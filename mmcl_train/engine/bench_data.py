@@ -10,7 +10,7 @@ import numpy as np
 
 from mmcl_cache.store import LAYOUTS, Cache, Column, Description, Row, SampleTable, create_cache
 
-CLASSES, RGB, TOKENS, HIDDEN, SHARD = 120, 1000, 3, 768, 64
+CLASSES, RGB, TOKENS, HIDDEN, SHARD = 120, 1000, 3, 768, 512
 TESTED, RAGGED_SHARD = 2, 10_000
 SKELETON = (
     Column("joints", "float32", (25, 3), ragged=True),

@@ -68,7 +68,7 @@ def finish_run(run: Run) -> dict[str, Any]:
         "classes": len(about["classes"]),
         "epochs": run.config.schedule.epochs,
         "steps": run.position.step,
-        "seconds": round(run.position.seconds + run.progress.seconds(), 1),
+        "seconds": round(run.position.seconds + run.progress.seconds(), 3),
         "parameters": sum(parameter.numel() for parameter in run.task.model.parameters()),
         "val": run.inputs.val_about,
         "best_epoch": {name: int(best["epoch"]) for name, best in run.position.best.items()},
