@@ -40,7 +40,9 @@ def replace(owner: Any, name: str, other: Any) -> Callable[[], None]:
 
 # step → what takes it back
 STEPS: dict[str, Callable[[], None]] = {
-    "absent bodies computed once": replace(TenBlockBackbone, "find_rows", lambda self, joints: None),
+    "absent bodies computed once": replace(
+        TenBlockBackbone, "choose_bodies", lambda self, joints, known: None
+    ),
     ALLOCATOR: lambda: None,
     "norm statistics in vectors": replace(norm, "is_quick", lambda x: False),
     "frames pooled in vectors": replace(temporal, "pool_frames", pool_joint_by_joint),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,14 +17,13 @@ from torch import Tensor
 from mmcl_train.backbones.norm import RowNorm
 
 
-@dataclass(frozen=True)
-class BodyRows:
+class BodyRows(NamedTuple):
     """Which of N·M rows are computed.
 
     Args:
-        kept: (R,) rows, those of present bodies in order, then one for each body slot with absent ones.
-        source: (N·M,) which of the R rows a row is.
-        counts: (R,) how many rows each stands for.
+        kept: (R,) int64 rows, in order: those of present bodies, and one for each body slot with absent ones.
+        source: (N·M,) int64: which of the R rows a row is.
+        counts: (R,) float32: how many rows each stands for.
     """
 
     kept: Tensor
@@ -32,32 +31,38 @@ class BodyRows:
     counts: Tensor
 
 
-def find_body_rows(joints: Tensor) -> BodyRows | None:
-    """Of (N, C, T, V, M) joints; None where no two absent bodies share a slot."""
-    bodies = joints.shape[-1]
-    absent = ~joints.detach().ne(0).permute(0, 4, 1, 2, 3).flatten(2).any(dim=-1)  # (N, M)
-    per_slot = absent.sum(dim=0)
-    if int(per_slot.max()) < 2:
+def merge_absent(absent: Tensor, multiple: int = 1) -> BodyRows | None:
+    """Let one absent body of a slot stand for the others; None where no two share a slot.
+
+    Args:
+        absent: (N, M) bool, on the host: nothing here waits for a device.
+        multiple: of which R is to be one, so that batches come in few sizes: as many absent bodies as that takes are
+            computed for themselves.
+    """
+    standing = absent & (absent.cumsum(dim=0) == 1)
+    merged = absent & ~standing
+    spare = merged.flatten().nonzero()[:, 0]
+    merged.view(-1)[spare[: -(merged.numel() - len(spare)) % multiple]] = False
+    if not bool(merged.any()):
         return None
-    rows = torch.arange(absent.numel(), device=joints.device).view(-1, bodies)
-    slots = per_slot.nonzero()[:, 0]
-    first = absent.to(torch.uint8).argmax(dim=0)  # the clip whose row stands for its slot
-    present = rows[~absent]
-    kept = torch.cat([present, rows[first[slots], slots]])
-    source = torch.empty_like(rows)
-    source[~absent] = torch.arange(len(present), device=joints.device)
-    standing = torch.zeros_like(per_slot)
-    standing[slots] = torch.arange(len(present), len(kept), device=joints.device)
-    source = torch.where(absent, standing, source)
-    counts = torch.cat([torch.ones_like(present), per_slot[slots]])
-    return BodyRows(kept, source.flatten(), counts)
+    computed = ~merged.flatten()
+    place = (computed.cumsum(dim=0) - 1).view_as(absent)
+    of_slot = (place * standing).sum(dim=0)
+    counts = torch.ones(int(computed.sum()))
+    counts[of_slot] += merged.sum(dim=0)
+    return BodyRows(computed.nonzero()[:, 0], torch.where(merged, of_slot, place).flatten(), counts)
+
+
+def find_absent(joints: Tensor) -> Tensor:
+    """Bodies of (N, C, T, V, M) joints that are zeros from beginning to end: (N, M) bool."""
+    return ~joints.detach().ne(0).permute(0, 4, 1, 2, 3).flatten(2).any(dim=-1)
 
 
 @contextmanager
-def counted_rows(norms: Sequence[RowNorm], counts: Tensor) -> Iterator[None]:
-    """Let these norms count row n `counts[n]` times."""
+def counted_rows(norms: Sequence[RowNorm], rows: BodyRows) -> Iterator[None]:
+    """Let these norms count every row as often as it stands for one."""
     for norm in norms:
-        norm.row_counts = counts
+        norm.row_counts, norm.row_total = rows.counts, len(rows.source)
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcl_cache.store import Layout
+from mmcl_train.backbones.norm import widen
 from mmcl_train.backbones.published import KeyRule
 
 
@@ -32,6 +33,9 @@ class Backbone(nn.Module):
     published_aliases: Mapping[str, str] = MappingProxyType(
         {}
     )  # second names of one tensor: regex → template
+
+    # Whether `forward` takes the bodies to compute (`absent.BodyRows`) beside the joints.
+    merges_absent_bodies: ClassVar[bool] = False
 
     own_auxiliary: ClassVar[str] = ""  # the objective of `method.auxiliary` that its publication trains with
 
@@ -156,11 +160,12 @@ class BodyNorm(nn.Module):
 def pool_bodies(x: Tensor, num_bodies: int, source: Tensor | None = None) -> Tensor:
     """(N·M, C, T, V) → (N, C): mean over time and joints, then over bodies.
 
-    With `source` (N·M,) `x` holds fewer rows, and says which of them each of the N·M is.
+    With `source` (N·M,) `x` holds fewer rows, and says which of them each of the N·M is; a row that stands for
+    many is sent the sum of their gradients, which half precision could not hold.
     """
     pooled = x.mean(dim=(2, 3))
     if source is not None:
-        pooled = pooled[source]
+        pooled = widen(pooled)[source]
     return pooled.unflatten(0, (-1, num_bodies)).mean(dim=1)
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcl_cache.store import Layout
-from mmcl_train.backbones.absent import BodyRows, counted_rows, find_body_rows
+from mmcl_train.backbones.absent import BodyRows, counted_rows, find_absent, merge_absent
 from mmcl_train.backbones.base import Backbone, BodyNorm, pool_bodies, scale_channels
 from mmcl_train.backbones.initialise import init_conv_fan_out, init_norm
 from mmcl_train.backbones.norm import RowNorm, is_quick
@@ -99,14 +99,15 @@ class GraphResidual(nn.Module):
 
 
 class TenBlockBackbone(Backbone):
-    """Input norm, the ten blocks, the mean over time, joints and bodies. A subclass makes the blocks' parts."""
+    """Input norm, the ten blocks, the mean over time, joints and bodies. A subclass makes the blocks' parts.
+
+    It may set `merges_absent_bodies` where its blocks treat every row alike but for `RowNorm`.
+    """
 
     min_clip_length = 1
     plan: ClassVar[Sequence[tuple[int, int]]] = TEN_BLOCKS
     # Blocks whose output `forward_with_maps` gives: the first, the last of each width but the deepest's, and the last.
     map_blocks: ClassVar[Sequence[int]] = (0, 4, 7, 9)
-    # Whether blocks treat every row alike but for `RowNorm`, so that the rows of absent bodies can be merged.
-    merges_absent_bodies: ClassVar[bool] = False
     num_graphs: ClassVar[int] = 0  # subsets of the graph that `infer_graph` gives
 
     def __init__(
@@ -133,27 +134,27 @@ class TenBlockBackbone(Backbone):
         """A block's graph module and temporal module."""
         raise NotImplementedError
 
-    def forward(self, joints: Tensor) -> Tensor:
-        """(N, C, T, V, M) → (N, num_features)."""
+    def forward(self, joints: Tensor, bodies: BodyRows | None = None) -> Tensor:
+        """(N, C, T, V, M) → (N, num_features); `bodies` are those to compute, where the caller knows absent ones."""
         self.check_input(joints)
         x = self.input_norm(joints)
-        rows = self.find_rows(joints)
-        if rows is None:
+        bodies = self.choose_bodies(joints, bodies)
+        if bodies is None:
             return pool_bodies(self.blocks(x), self.num_bodies)
-        with counted_rows(self.row_norms(), rows.counts):
-            x = self.blocks(x[rows.kept])
-        return pool_bodies(x, self.num_bodies, rows.source)
+        with counted_rows(self.row_norms(), bodies):
+            x = self.blocks(x[bodies.kept])
+        return pool_bodies(x, self.num_bodies, bodies.source)
 
-    def find_rows(self, joints: Tensor) -> BodyRows | None:
-        """Which bodies to compute where some are absent; None for all: see `absent`."""
-        if (
-            not self.merges_absent_bodies
-            or self.num_bodies < 2
-            or not is_quick(joints)
-            or not self.row_norms()
-        ):
+    def choose_bodies(self, joints: Tensor, known: BodyRows | None) -> BodyRows | None:
+        """Bodies to compute where some are absent, None for all; looks for them where that waits for no device.
+
+        All are computed where a norm of training cannot count rows: one over several processes.
+        """
+        if not self.merges_absent_bodies or self.num_bodies < 2 or not self.row_norms():
             return None
-        return find_body_rows(joints)
+        if known is None and is_quick(joints):
+            return merge_absent(find_absent(joints))
+        return known
 
     def row_norms(self) -> list[RowNorm]:
         """The norms of the blocks; none once they were swapped for norms over several processes."""

@@ -7,24 +7,35 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+NARROW = (torch.bfloat16, torch.float16)
+
+
+def widen(values: Tensor) -> Tensor:
+    """Half precision to float32; float32 and float64 as they are."""
+    return values.float() if values.dtype in NARROW else values
+
 
 class RowNorm(nn.BatchNorm2d):
     """`nn.BatchNorm2d`, whose rows may count more than once in training.
 
     On a CPU torch sums the statistics value by value; here they are sums over vectors, which pays for the
     second pass that counts need (docs/performance.md). On other devices, in other precisions and under a
-    compiler torch's own kernel runs, and no rows are merged.
+    compiler torch's own kernel runs where every row counts once.
     """
 
     row_counts: Tensor | None = None  # (N,) float; None: each row once
+    row_total: int = 0  # their sum, known without asking a device
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, V) → the same shape."""
-        if not self.training or not is_quick(x):
+        counts = self.row_counts
+        if not self.training or (counts is None and not is_quick(x)):
             return super().forward(x)
         assert self.running_mean is not None and self.running_var is not None
         assert self.num_batches_tracked is not None and self.momentum is not None
-        y, mean, variance, count = _Normalise.apply(x, self.weight, self.bias, self.eps, self.row_counts)
+        rows = x.shape[0] if counts is None else self.row_total
+        count = rows * x.shape[2] * x.shape[3]
+        y, mean, variance = _Normalise.apply(x, self.weight, self.bias, self.eps, counts, count)
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
@@ -33,7 +44,7 @@ class RowNorm(nn.BatchNorm2d):
 
 
 def is_quick(x: Tensor) -> bool:
-    """Is this where the statistics are taken here, and rows may count more than once."""
+    """Is this where torch's own statistics are slow, and sums over vectors quicker?"""
     return (
         x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
@@ -42,8 +53,28 @@ def is_quick(x: Tensor) -> bool:
     )
 
 
+def row_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each row and channel, (N, C, T, V) → twice (N, C), in float32 at least.
+
+    A narrow type holds no mean that is large against the deviation, so there the difference of squares loses
+    nothing that was not lost before; it needs no copy in float32.
+    """
+    if x.dtype in NARROW:
+        mean = x.mean(dim=(2, 3), dtype=torch.float32)
+        length = torch.linalg.vector_norm(x, dim=(2, 3), dtype=torch.float32)
+        return mean, (length.square() / x[0, 0].numel() - mean.square()).clamp_(min=0)
+    if x.device.type == "cpu":
+        mean = x.mean(dim=(2, 3))
+        centred = x - mean[:, :, None, None]
+        return mean, torch.linalg.vector_norm(centred, dim=(2, 3)).square() / x[0, 0].numel()
+    variance, mean = torch.var_mean(x, dim=(2, 3), correction=0)
+    return mean, variance
+
+
 class _Normalise(torch.autograd.Function):
-    """With c_n the count of row n and S = T·V·Σ c_n:  mean = Σ c_n x / S,  variance = Σ c_n (x − mean)² / S.
+    """With c_n the count of row n, m_n and v_n its mean and variance:
+
+        mean = Σ c_n m_n / Σ c_n,  variance = Σ c_n (v_n + (m_n − mean)²) / Σ c_n.
 
     The gradient that comes in is already the sum over what a row stands for, so only the terms that pass
     through the statistics are scaled by c_n.
@@ -51,23 +82,25 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, row_counts: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, float]:
-        counts = x.new_ones(x.shape[0]) if row_counts is None else row_counts.to(x.dtype)
-        count = float(counts.sum()) * x.shape[2] * x.shape[3]
-        mean = counts @ x.sum(dim=(2, 3)) / count
-        centred = x - mean.view(-1, 1, 1)
-        variance = counts @ torch.linalg.vector_norm(centred, dim=(2, 3)).square_() / count
-        y = torch.native_batch_norm(x, weight, bias, mean, variance, False, 0.0, eps)[0]
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, row_counts: Tensor | None, count: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.autocast(x.device.type, enabled=False):
+            means, variances = row_moments(x)
+            size = x.shape[2] * x.shape[3]
+            shares = means.new_ones(x.shape[0]) if row_counts is None else row_counts.to(means.dtype)
+            shares = shares * (size / count)
+            mean = shares @ means
+            variance = shares @ (variances + (means - mean).square())
+            y = torch.native_batch_norm(x, weight, bias, mean, variance, False, 0.0, eps)[0]
         ctx.save_for_backward(x, weight, mean, variance, row_counts)
         ctx.eps, ctx.count = eps, count
         ctx.mark_non_differentiable(mean, variance)
-        return y, mean, variance, count
+        return y, mean, variance
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         x, weight, mean, variance, row_counts = ctx.saved_tensors
-        scale = (variance + ctx.eps).rsqrt_()
+        scale = (variance + ctx.eps).rsqrt()
         through_statistics = row_counts is None
         grad_x, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
             grads[0].contiguous(),
@@ -86,5 +119,5 @@ class _Normalise(torch.autograd.Function):
             pull = torch.native_batch_norm(
                 x, grad_weight * share, grad_bias * share, mean, variance, False, 0.0, ctx.eps
             )[0]
-            grad_x -= pull.mul_(row_counts.to(x.dtype).view(-1, 1, 1, 1))
-        return grad_x, grad_weight, grad_bias, None, None
+            grad_x -= pull.mul_(row_counts.view(-1, 1, 1, 1))
+        return grad_x, grad_weight, grad_bias, None, None, None

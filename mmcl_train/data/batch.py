@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmcl_train.backbones.absent import BodyRows
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -20,7 +22,7 @@ class Batch:
         (N, D) float32, zeros where not valid; None where no rgb was loaded. rgb_valid: (N,) bool. text: (N,
         Dt) float32, zeros where not valid; None where no text was loaded. text_valid: (N,) bool. indices:
         (N,) int64 rows of the split. images: (N, 3, S, S) uint8 strips for a CNN trained in the loop; None
-        otherwise. `rgb_valid` says which are there.
+        otherwise. `rgb_valid` says which are there. bodies: those to compute, where some are absent; None for all.
     """
 
     joints: Tensor
@@ -31,6 +33,7 @@ class Batch:
     text_valid: Tensor
     indices: Tensor
     images: Tensor | None = None
+    bodies: BodyRows | None = None
 
     def __len__(self) -> int:
         return self.labels.shape[0]
@@ -45,5 +48,6 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        bodies = values.pop("bodies")
         changed: dict[str, Any] = {n: None if value is None else change(value) for n, value in values.items()}
-        return Batch(**changed)
+        return Batch(**changed, bodies=None if bodies is None else BodyRows(*map(change, bodies)))

@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from mmcl_cache.store import Cache, Columns, Description, UserError
+from mmcl_train.backbones.absent import BodyRows, merge_absent
 from mmcl_train.data.batch import Batch
 from mmcl_train.data.clips import ClipSettings, create_transform
 from mmcl_train.data.features import FeatureMatrix, load_rgb, load_text
@@ -20,6 +21,9 @@ from mmcl_train.data.streams import StreamTransform
 from mmcl_train.data.strips import StripImages
 
 PLACEMENTS = ("auto", "device", "host")
+ROWS_MULTIPLE = (
+    16  # bodies that a GPU computes at once: few sizes, so that what is tuned by size is tuned seldom
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ class ResidentSplit:
 
         held = make_tensors(labels, skeletons, usable, rgb, text)
         self._strips: StripImages | None = None
+        self._bodies = held["bodies"]  # on the host: a batch asks no device which bodies are absent
         self.num_bytes = sum(tensor.nbytes for tensor in held.values())
         self.home = choose_home(self.num_bytes, device, settings.placement)
         self._data = {name: tensor.to(self.home) for name, tensor in held.items()}
@@ -164,6 +169,7 @@ class ResidentSplit:
         if draws is not None:
             draws = draws.to(self.home, non_blocking=True)
         made = self.assemble(rows, draws)
+        made = replace(made, bodies=self._find_bodies(torch.as_tensor(indices)))
         if self._strips is not None:
             images = self._strips.take(
                 rows.cpu().numpy()
@@ -172,6 +178,14 @@ class ResidentSplit:
         if self.home == self.device:
             return made
         return (made.pinned() if self.device.type == "cuda" else made).to(self.device)
+
+    def _find_bodies(self, indices: Tensor) -> BodyRows | None:
+        """Which bodies of these samples to compute; all where only a device knows the samples."""
+        if self.num_bodies < 2 or indices.device.type != "cpu":
+            return None
+        absent = torch.arange(self.num_bodies) >= self._bodies[indices, None]
+        rows = merge_absent(absent, 1 if self.device.type == "cpu" else ROWS_MULTIPLE)
+        return None if rows is None else BodyRows(*(part.to(self.home, non_blocking=True) for part in rows))
 
     def assemble(self, indices: Tensor, draws: Tensor | None) -> Batch:
         """`batch` without its random half: a pure function of tensors at `home`, fit for compilation or a graph."""

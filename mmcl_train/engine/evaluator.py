@@ -28,7 +28,7 @@ def predict_split(
     """Logits of every sample of a split, test clips, in the split's order.
 
     Args:
-        model: joints (N, C, T, V, M) → logits; left in the mode it came in.
+        model: joints (N, C, T, V, M) and bodies to compute → logits; left in the mode it came in.
         split: resident samples.
         batch: samples a forward pass.
         rank: of this process; each takes an equal share of the split and gets all logits.
@@ -45,8 +45,9 @@ def predict_split(
     )  # the last process repeats the last row
     parts: list[Tensor] = []
     for start in range(0, share, batch):
+        cut = split.batch(rows[start : start + batch], None, train=False)
         with precision():
-            logits = model(split.batch(rows[start : start + batch], None, train=False).joints)
+            logits = model(cut.joints, cut.bodies)
         parts.append(logits.float())
     model.train(training)
     gathered = gather_rows(torch.cat(parts))[: len(split)]

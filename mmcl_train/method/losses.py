@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmcl_train.backbones.norm import widen
+
 
 def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy, mean over rows: (N, classes) and (N,) int64 → (), nats."""
@@ -76,8 +78,3 @@ def contrastive_loss(
     forth_losses = torch.cat((across, among_skeletons), dim=1).logsumexp(dim=1) - across.diagonal()
     back_losses = torch.cat((back, among_rgb), dim=1).logsumexp(dim=1) - back.diagonal()
     return masked_mean((forth_losses + back_losses) / 2, valid)
-
-
-def widen(values: Tensor) -> Tensor:
-    """Half precision to float32; float32 and float64 as they are."""
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

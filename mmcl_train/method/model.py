@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from mmcl_train.backbones.absent import BodyRows
 from mmcl_train.backbones.base import Backbone
 
 
@@ -24,12 +25,13 @@ class SkeletonModel(nn.Module):
         self.backbone = backbone
         self.classifier = backbone.create_classifier(num_classes)
 
-    def forward_features(self, joints: Tensor) -> Tensor:
-        """(N, C, T, V, M) → global skeleton feature (N, num_features)."""
-        features: Tensor = self.backbone(joints)
+    def forward_features(self, joints: Tensor, bodies: BodyRows | None = None) -> Tensor:
+        """(N, C, T, V, M) → global skeleton feature (N, num_features); `bodies` are those to compute, None for all."""
+        known = (bodies,) if self.backbone.merges_absent_bodies else ()
+        features: Tensor = self.backbone(joints, *known)
         return features
 
-    def forward(self, joints: Tensor) -> Tensor:
+    def forward(self, joints: Tensor, bodies: BodyRows | None = None) -> Tensor:
         """(N, C, T, V, M) → logits (N, classes)."""
-        logits: Tensor = self.classifier(self.backbone(joints))
+        logits: Tensor = self.classifier(self.forward_features(joints, bodies))
         return logits

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mmcl_train.backbones.norm import widen
 from mmcl_train.data.batch import Batch
 from mmcl_train.method.auxiliary.base import Auxiliary, Observed
 from mmcl_train.method.fam import FeatureAlignment
@@ -18,7 +19,6 @@ from mmcl_train.method.losses import (
     contrastive_loss,
     masked_mean,
     refinement_losses,
-    widen,
 )
 from mmcl_train.method.model import SkeletonModel
 
@@ -108,7 +108,7 @@ class CoLearningTask(nn.Module):
         Raises:
             ValueError: the batch has no rgb or text though a module wants it.
         """
-        features, watched = self._observe(batch.joints)
+        features, watched = self._observe(batch)
         logits = self.model.classifier(features)
         rgb = self._rgb(batch)
         # The method's own part is small: in full precision also where the backbone runs in half.
@@ -139,11 +139,11 @@ class CoLearningTask(nn.Module):
                 total = total + self.weights.auxiliary * auxiliary
         return TaskOutput(Losses(classification, contrastive, refinement, total, auxiliary), logits, refined)
 
-    def _observe(self, joints: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _observe(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The global skeleton feature, and what the auxiliary objective watches on the way to it."""
         if self.auxiliary is None:
-            return self.model.forward_features(joints), ()
-        return self.auxiliary.observe(self.model.backbone, joints)
+            return self.model.forward_features(batch.joints, batch.bodies), ()
+        return self.auxiliary.observe(self.model.backbone, batch.joints)
 
     def _rgb(self, batch: Batch) -> Tensor:
         """(N, D) from the cache, or from the CNN in the loop; empty without alignment."""

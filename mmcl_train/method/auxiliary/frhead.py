@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcl_train.backbones.base import Backbone
+from mmcl_train.backbones.norm import widen
 from mmcl_train.method.auxiliary.base import Auxiliary, Gather, Observed, refuse
 from mmcl_train.method.auxiliary.class_memory import ClassMemory, cosine_scores, one_hot
-from mmcl_train.method.losses import widen
 
 HIDDEN = 256
 TEMPERATURE = 0.125

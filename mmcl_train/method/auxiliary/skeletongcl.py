@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcl_train.backbones.base import Backbone
+from mmcl_train.backbones.norm import widen
 from mmcl_train.method.auxiliary.base import Auxiliary, Gather, Observed, refuse
-from mmcl_train.method.losses import masked_mean, widen
+from mmcl_train.method.losses import masked_mean
 
 HIDDEN = 256
 TEMPERATURE = 0.8

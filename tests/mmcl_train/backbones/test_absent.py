@@ -6,10 +6,11 @@ import copy
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mmcl_cache.store import LAYOUTS
 from mmcl_train.backbones import BACKBONES, create_backbone
-from mmcl_train.backbones.absent import find_body_rows
+from mmcl_train.backbones.absent import BodyRows, find_absent, merge_absent
 from mmcl_train.backbones.blocks import TenBlockBackbone
 from mmcl_train.engine.parallel import use_global_batchnorm
 
@@ -23,6 +24,10 @@ def draw_joints(bodies: int, absent: list[tuple[int, int]], clips: int = 6) -> t
     return joints
 
 
+def merge(joints: torch.Tensor) -> BodyRows | None:
+    return merge_absent(find_absent(joints))
+
+
 def create_twins(name: str, bodies: int) -> tuple[TenBlockBackbone, TenBlockBackbone]:
     """The same backbone twice, the second of which computes every body."""
     merging = create_backbone(
@@ -33,7 +38,7 @@ def create_twins(name: str, bodies: int) -> tuple[TenBlockBackbone, TenBlockBack
         if parameter.dim() <= 1:  # norms that begin at 1e-6 would hide what stands behind them
             torch.nn.init.normal_(parameter, 0.5, 0.3)
     plain = copy.deepcopy(merging)
-    plain.find_rows = lambda joints: None  # type: ignore[method-assign]
+    plain.choose_bodies = lambda joints, known: None  # type: ignore[method-assign]
     return merging, plain
 
 
@@ -48,7 +53,7 @@ def test_training_is_the_same_as_with_every_body(
     torch.manual_seed(0)
     merging, plain = create_twins(name, bodies)
     joints = draw_joints(bodies, absent)
-    rows = find_body_rows(joints)
+    rows = merge(joints)
     assert rows is not None and len(rows.kept) < joints.shape[0] * bodies
     features = []
     for backbone in (merging, plain):
@@ -79,32 +84,104 @@ def test_ctr_gcn_merges() -> None:
 
 def test_rows_are_computed_once_and_found_again() -> None:
     joints = draw_joints(2, [(1, 1), (4, 1), (5, 1)])
-    rows = find_body_rows(joints)
+    rows = merge(joints)
     assert rows is not None
-    assert rows.counts.tolist() == [1] * 9 + [3]
+    assert rows.counts.tolist() == [1, 1, 1, 3, 1, 1, 1, 1, 1, 1]
     assert int(rows.counts.sum()) == 12
     spread = joints.permute(0, 4, 1, 2, 3).flatten(0, 1)
     assert torch.equal(spread[rows.kept][rows.source], spread)
 
 
 def test_nothing_is_merged_where_every_body_is_there_or_one_alone_is_not() -> None:
-    assert find_body_rows(draw_joints(2, [])) is None
-    assert find_body_rows(draw_joints(2, [(3, 1)])) is None
+    assert merge(draw_joints(2, [])) is None
+    assert merge(draw_joints(2, [(3, 1)])) is None
 
 
 def test_one_zero_joint_is_a_body() -> None:
     joints = draw_joints(2, [(1, 1), (4, 1), (5, 1)])
     joints[4, 0, 3, 7, 1] = 1e-9
-    rows = find_body_rows(joints)
-    assert rows is not None and rows.counts.tolist() == [1] * 10 + [2]
+    rows = merge(joints)
+    assert rows is not None and rows.counts.tolist() == [1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1]
 
 
-def test_every_body_is_computed_where_the_norms_cannot_count_rows() -> None:
-    """Norms over several processes, half precision: merged rows would count once there."""
+def test_every_body_is_computed_where_norms_go_over_several_processes() -> None:
+    """Their rows would count once there."""
     joints = draw_joints(2, [(0, 1), (2, 1), (3, 1)])
     backbone, _ = create_twins("ctrgcn", 2)
-    assert backbone.find_rows(joints) is not None
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert backbone.find_rows(joints) is None
+    assert backbone.choose_bodies(joints, None) is not None
     use_global_batchnorm(backbone)
-    assert backbone.find_rows(joints) is None
+    assert backbone.choose_bodies(joints, merge(joints)) is None
+
+
+@pytest.mark.parametrize("absent", range(2, 13))
+def test_rows_come_in_multiples(absent: int) -> None:
+    joints = draw_joints(2, [(clip, 1) for clip in range(absent)], clips=12)
+    rows = merge_absent(find_absent(joints), multiple=4)
+    whole = -(-(24 - absent + 1) // 4) * 4
+    if whole == 24:
+        assert rows is None
+        return
+    assert rows is not None
+    assert len(rows.kept) == len(rows.counts) == whole and int(rows.counts.sum()) == 24
+    spread = joints.permute(0, 4, 1, 2, 3).flatten(0, 1)
+    assert torch.equal(spread[rows.kept][rows.source], spread)
+    assert torch.equal(torch.bincount(rows.source).float(), rows.counts)
+
+
+def test_half_precision_with_known_bodies_stays_as_near_as_with_every_body() -> None:
+    torch.manual_seed(0)
+    merging, plain = create_twins("ctrgcn", 2)
+    joints = draw_joints(2, [(clip, 1) for clip in range(1, 12)], clips=12)
+    bodies = merge(joints)
+    every = copy.deepcopy(plain)
+    exact = train_step(plain, joints)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        in_half = (
+            train_step(merging.float(), joints.float(), bodies),
+            train_step(every.float(), joints.float()),
+        )
+    shares = [
+        [float((found[key] - wanted).norm() / wanted.norm()) for found in in_half]
+        for key, wanted in exact.items()
+        if wanted.norm()
+        > 1e-6 * exact["features"].norm()  # a bias before a norm has no gradient but rounding
+    ]
+    merged, every = torch.tensor(shares).median(dim=0).values.tolist()
+    assert merged <= 1.2 * every, (merged, every)
+
+
+def test_a_compiled_step_with_known_bodies_is_the_same() -> None:
+    torch.manual_seed(0)
+    merging, plain = create_twins("ctrgcn", 2)
+    joints = draw_joints(2, [(0, 1), (2, 1), (3, 1)])
+    exact = train_step(plain, joints)
+    compiled = torch.compile(merging, backend="aot_eager")
+    found = train_step(compiled, joints, merge(joints))
+    for key, wanted in exact.items():
+        torch.testing.assert_close(
+            found[key.removeprefix("_orig_mod.")], wanted, rtol=1e-8, atol=1e-8, msg=key
+        )
+
+
+def test_a_step_with_known_bodies_looks_at_no_value() -> None:
+    joints = draw_joints(2, [(0, 1), (2, 1), (3, 1)])
+    bodies = merge(joints)
+    assert bodies is not None
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:  # .item() or nonzero would raise
+        backbone = create_backbone("ctrgcn", layout=LAYOUTS["ntu25"], clip_length=16, width=0.25)
+        known = BodyRows(*map(mode.from_tensor, bodies))
+        backbone(mode.from_tensor(joints.float()), known).sum().backward()
+
+
+def train_step(
+    backbone: torch.nn.Module, joints: torch.Tensor, bodies: BodyRows | None = None
+) -> dict[str, torch.Tensor]:
+    """Features, running statistics and gradients of one step."""
+    y = backbone(joints) if bodies is None else backbone(joints, bodies)
+    y = y.to(joints.dtype)
+    (y.sin() * torch.arange(y.numel(), dtype=joints.dtype).view_as(y)).sum().backward()
+    made = {key: parameter.grad for key, parameter in backbone.named_parameters()}
+    made.update({key: value for key, value in backbone.named_buffers() if value.is_floating_point()})
+    return {key.removeprefix("_orig_mod."): value for key, value in made.items() if value is not None} | {
+        "features": y.detach()
+    }

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmcl_train.backbones.norm import RowNorm
+from mmcl_train.backbones.norm import RowNorm, row_moments
 
 
 def create_pair(channels: int, dtype: torch.dtype) -> tuple[RowNorm, nn.BatchNorm2d]:
@@ -41,7 +41,7 @@ def test_a_row_that_counts_three_times_is_three_rows() -> None:
     counts = torch.tensor([1, 1, 3])
     short, long = x.clone().requires_grad_(), x.repeat_interleave(counts, dim=0).requires_grad_()
 
-    merged.row_counts = counts
+    merged.row_counts, merged.row_total = counts, 5
     (merged(short).sin() * counts.view(-1, 1, 1, 1)).sum().backward()
     spread(long).sin().sum().backward()
 
@@ -65,3 +65,27 @@ def test_a_half_precision_region_takes_torchs_norm() -> None:
     norm = RowNorm(3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert norm(torch.randn(2, 3, 4, 5, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_moments_of_a_row_are_those_of_its_values(dtype: torch.dtype) -> None:
+    torch.manual_seed(1)
+    x = (3 * torch.randn(2, 4, 16, 25, dtype=torch.float64) + 5).to(dtype)
+    variance, mean = torch.var_mean(x.double(), dim=(2, 3), correction=0)
+    found = row_moments(x)
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    torch.testing.assert_close(found[0].double(), mean, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(found[1].double(), variance, rtol=tolerance, atol=tolerance)
+
+
+def test_counted_rows_of_half_precision_are_normed_in_single() -> None:
+    torch.manual_seed(1)
+    norm, exact = create_pair(4, torch.float32)
+    x = torch.randn(3, 4, 5, 2).bfloat16()
+    norm.row_counts, norm.row_total = torch.tensor([1.0, 1.0, 300.0]), 302
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = norm(x)
+    wanted = exact(x.float().repeat_interleave(torch.tensor([1, 1, 300]), dim=0))[:3]
+    assert y.dtype == torch.bfloat16 and norm.running_var is not None and exact.running_var is not None
+    torch.testing.assert_close(y.float(), wanted, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(norm.running_var, exact.running_var, rtol=1e-5, atol=1e-6)

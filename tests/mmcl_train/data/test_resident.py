@@ -186,6 +186,32 @@ def test_assembling_a_batch_looks_at_no_value(split: ResidentSplit) -> None:
         )
 
 
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("transform", ["crop-resize", "nw-ucla"])
+@pytest.mark.parametrize("stream", STREAMS)
+def test_bodies_that_a_batch_leaves_out_are_absent_throughout(
+    cache: Cache, stream: str, transform: str, train: bool
+) -> None:
+    split = load_split(
+        cache, sample_ids(), "cpu", SplitSettings(stream, dataclasses.replace(CLIP, transform=transform))
+    )
+    rows = torch.arange(len(split))
+    batch = split.batch(rows, torch.Generator().manual_seed(9), train)
+    single = sum(skeleton_of(number(split, row)).shape[1] == 1 for row in rows.tolist())
+    assert batch.bodies is not None and len(batch.bodies.kept) == 2 * len(rows) - single + 1
+    assert torch.equal(batch.bodies.counts, torch.bincount(batch.bodies.source).float())
+    spread = batch.joints.permute(0, 4, 1, 2, 3).flatten(0, 1)
+    assert torch.equal(spread[batch.bodies.kept][batch.bodies.source], spread)
+
+
+def test_every_body_is_computed_where_all_are_there(cache: Cache) -> None:
+    split = load_split(cache, sample_ids(), "cpu", SplitSettings(clip=CLIP))
+    both = [row for row in range(len(split)) if skeleton_of(number(split, row)).shape[1] == 2]
+    assert split.batch(torch.tensor(both), None, train=False).bodies is None
+    single = load_split(cache, sample_ids(), "cpu", SplitSettings(clip=CLIP, num_bodies=1))
+    assert single.batch(torch.arange(len(single)), None, train=False).bodies is None
+
+
 def test_training_batch_wants_a_generator(split: ResidentSplit) -> None:
     with pytest.raises(ValueError, match="generator"):
         split.batch(torch.tensor([0]), None, train=True)
