@@ -43,6 +43,11 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--epoch", is_flag=True, help="Instead: one whole epoch as `run` trains it, with and without co-learning."
 )
+@click.option(
+    "--traffic",
+    is_flag=True,
+    help="Instead: bytes a step moves, counted as for a GPU by shapes alone, against the fewest; takes a minute.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 …")
 @click.option(
     "--set", "assignments", multiple=True, metavar="A.B=C", help="Any setting; may be given several times."
@@ -58,6 +63,7 @@ def bench(
     variants: bool,
     scaling: bool,
     epoch: bool,
+    traffic: bool,
     device: str,
     assignments: tuple[str, ...],
 ) -> None:
@@ -95,7 +101,11 @@ def bench(
         loader = InputLoader(cache, place)
         config = resolve(config, loader.cache.description)
         inputs = loader.load(config, click.echo)
-        if layers:
+        if traffic:
+            from mmcl_train.engine.bench_traffic import bench_traffic  # with torch's compiler, slow to import
+
+            lines = bench_traffic(config, inputs)
+        elif layers:
             lines = bench_layers(config, inputs, rounds)
         elif variants:
             lines = bench_variants(config, inputs, rounds, cnn if cnn == "small" else "inception_v3")

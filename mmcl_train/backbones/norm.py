@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 NARROW = (torch.bfloat16, torch.float16)
+_for_gpu = False
 
 
 def widen(values: Tensor) -> Tensor:
@@ -43,10 +46,26 @@ class RowNorm(nn.BatchNorm2d):
         return y
 
 
+@contextmanager
+def formulated_for_gpu() -> Iterator[None]:
+    """Do as on a GPU with tensors of any device: for tracing by shapes alone."""
+    global _for_gpu
+    known, _for_gpu = _for_gpu, True
+    try:
+        yield
+    finally:
+        _for_gpu = known
+
+
+def on_cpu(x: Tensor) -> bool:
+    """Is this formulated for a CPU?"""
+    return x.device.type == "cpu" and not _for_gpu
+
+
 def is_quick(x: Tensor) -> bool:
     """Is this where torch's own statistics are slow, and sums over vectors quicker?"""
     return (
-        x.device.type == "cpu"
+        on_cpu(x)
         and x.dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
@@ -63,7 +82,7 @@ def row_moments(x: Tensor) -> tuple[Tensor, Tensor]:
         mean = x.mean(dim=(2, 3), dtype=torch.float32)
         length = torch.linalg.vector_norm(x, dim=(2, 3), dtype=torch.float32)
         return mean, (length.square() / x[0, 0].numel() - mean.square()).clamp_(min=0)
-    if x.device.type == "cpu":
+    if on_cpu(x):
         mean = x.mean(dim=(2, 3))
         centred = x - mean[:, :, None, None]
         return mean, torch.linalg.vector_norm(centred, dim=(2, 3)).square() / x[0, 0].numel()

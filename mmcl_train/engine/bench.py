@@ -178,16 +178,20 @@ def bench_online(config: RunConfig, inputs: Inputs, batch: Batch, rounds: int, c
     yield ratio("online : cached", found[name], found["cached"])
 
 
-def plain_step(config: RunConfig, inputs: Inputs, batch: Batch) -> Callable[[], None]:
-    """A skeleton-only step of CTR-GCN written out subset by subset and branch by branch, of the same size."""
-    split = inputs.train
-    model = PlainCTRGCN(
+def create_plain(config: RunConfig, inputs: Inputs) -> PlainCTRGCN:
+    """CTR-GCN written out, of the sizes of a resolved config."""
+    return PlainCTRGCN(
         inputs.description.num_classes,
         joints=inputs.description.layout.num_joints,
-        bodies=split.num_bodies,
-        in_channels=split.channels,
+        bodies=inputs.train.num_bodies,
+        in_channels=inputs.train.channels,
         base=round(64 * config.model.width),
-    ).to(split.device)
+    )
+
+
+def plain_step(config: RunConfig, inputs: Inputs, batch: Batch) -> Callable[[], None]:
+    """A skeleton-only step of CTR-GCN written out subset by subset and branch by branch, of the same size."""
+    model = create_plain(config, inputs).to(inputs.train.device)
     optimiser = create_optimiser_of(model)
 
     def step() -> None:

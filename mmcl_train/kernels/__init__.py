@@ -5,6 +5,13 @@ Norm, residual and ReLU are not here: torch.compile (`train.compile=true`) fuses
 
 from __future__ import annotations
 
-from .choice import KERNELS, describe_kernels, graph_product, runs_fused, set_kernels
+from .choice import KERNELS, describe_kernels, fused_anywhere, graph_product, runs_fused, set_kernels
 
-__all__ = ["KERNELS", "describe_kernels", "graph_product", "runs_fused", "set_kernels"]
+__all__ = [
+    "KERNELS",
+    "describe_kernels",
+    "fused_anywhere",
+    "graph_product",
+    "runs_fused",
+    "set_kernels",
+]

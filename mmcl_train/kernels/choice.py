@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -27,6 +29,7 @@ _has_triton = (torch.version.cuda is not None or _interpreted) and (
 if _has_triton:
     from .fused import fused_graph_product
 
+_anywhere = _interpreted  # whatever the device
 _chosen = "auto"
 _fault = ""  # what a trial of the fused kernels found
 
@@ -77,9 +80,28 @@ def describe_kernels(device: torch.device) -> str:
 
 def runs_fused(values: Tensor) -> bool:
     """Will `graph_product` of these values (N, K·C, T, V) use the fused kernels?"""
-    if _chosen == "plain" or _fault or not _has_triton or not (values.is_cuda or _interpreted):
+    if _chosen == "plain" or _fault or not _has_triton or not (values.is_cuda or _anywhere):
         return False
     return values.shape[-1] <= MOST_JOINTS and values.dtype in FUSED_TYPES and values.numel() > 0
+
+
+@contextmanager
+def fused_anywhere() -> Iterator[None]:
+    """Choose as on a CUDA device for tensors of any: for tracing by shapes alone, where no program is launched.
+
+    Raises:
+        UserError: triton is not installed.
+    """
+    global _has_triton, _anywhere, fused_graph_product
+    if importlib.util.find_spec("triton") is None:
+        raise UserError("triton is not installed")
+    known = _has_triton, _anywhere
+    fused_graph_product = importlib.import_module(".fused", __package__).fused_graph_product
+    _has_triton = _anywhere = True
+    try:
+        yield
+    finally:
+        _has_triton, _anywhere = known
 
 
 def graph_product(

@@ -13,9 +13,9 @@ import torch
 import triton
 from torch import Tensor
 
+from .parts import TILE, count_blocks, shape_parts
 from .programs import forward_program, topology_gradient_program, values_gradient_program
 
-TILE = 16  # channels and relation channels of a tile, and from-joints: the least that the matrix units take
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # Triton's own switch, read when it is imported
 
 Shapes = Mapping[str, Any]
@@ -164,12 +164,12 @@ def fused_graph_product_backward(
     n, subsets, channels, relation, frames, joints = sizes_of(query, weight, values)
     query, key = inner_contiguous(query), inner_contiguous(key)
     weight, bias = weight.contiguous(), bias.contiguous()
-    blocks, wide = triton.cdiv(joints, TILE), torch.float32
+    blocks = count_blocks(joints)
     made = empty_gradients(query, key, weight, bias, alpha, adjacency, values)
-    query_parts = values.new_empty((n, subsets, blocks, relation, joints), dtype=wide)
-    weight_parts = values.new_empty((n * blocks, subsets, channels, relation), dtype=wide)
-    bias_parts = values.new_empty((n * blocks, subsets, channels), dtype=wide)
-    graph_parts = values.new_empty((n, subsets, joints, joints), dtype=wide)
+    query_parts, weight_parts, bias_parts, graph_parts = (
+        values.new_empty(shape, dtype=torch.float32)
+        for shape in shape_parts(n, subsets, channels, relation, joints)
+    )
     VALUES_GRADIENT.launch(
         lambda meta: (
             triton.cdiv(channels, TILE) * subsets * blocks,
