@@ -1,12 +1,26 @@
-"""How fast a build is on this machine, and what it wastes; every figure from a process of its own.
+"""How fast a build is on this machine, and what it wastes.
 
-decode only    strips and skeletons of all clips, no model
-models only    text and rgb from the strips that decoding left
-whole build    both, as `mmcl-cache build` does it
-published way  one clip after another: decode, one image to the models, one .npy a sample, in one process
+decode only       strips and skeletons of all clips, no model
+text model        the questions to the strips that decoding left, in batches
+text, one by one  the same, one strip after another in one process, one .npy a value
+rgb model         the CNN on the same strips, in batches
+whole build       all of it, as `mmcl-cache build` does it
+published way     one clip after another: decode, one image to the models, one .npy a value, in one process
+writing           of the whole build: the seconds its writing thread took
+loading           every field of the whole build into memory
 
-A process opens its models before its clock starts, so that figures of a hundred clips hold for a hundred thousand.
-CPU seconds are those of the process and all it started.
+Floors, none of which any way of doing the same can beat:
+
+decode only       its own CPU seconds, shared by all cores
+models            the model's FLOP at the speed of a large matrix product, measured in the same run
+whole build       on a GPU decode only, behind which models can hide; else the CPU seconds of decode only and both
+                  models alone, shared by all cores
+writing           the cache's bytes written and synced by a plain copy
+loading           the cache's bytes read by a plain copy
+
+Decoding, the models, the whole build and the published way have a process of their own each. Models are opened before
+the clock starts, and on a GPU shown a batch, so that figures of a hundred clips hold for a hundred thousand. CPU
+seconds are those of the process and all it started.
 """
 
 from __future__ import annotations
@@ -16,24 +30,39 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from mmcl_cache.build import Build
+from mmcl_cache.bench_floors import measure_copy
+from mmcl_cache.bench_ways import (
+    Way,
+    ask_one_by_one,
+    at_cache,
+    count_model_floors,
+    load_all,
+    publish,
+    record,
+)
 from mmcl_cache.config import EMBEDDED, BuildConfig
 from mmcl_cache.demo.generate import generate_demo
 from mmcl_cache.engines.job import cores_here
 from mmcl_cache.errors import UserError
-from mmcl_cache.plan import scan_dataset
-from mmcl_cache.video.strip import decode_jpeg
 
-Work = Callable[[BuildConfig], Callable[[], Any]]
+# What this project asks of a GPU.
+AIM_BUILD = 0.9  # of decode only's clips a second
+AIM_STRIPS, AIM_TIMES = 1500, 20  # a second; × one by one: BLIP-base, 480 px, bfloat16, one question
+# Of the table: figure, width, digits.
+COLUMNS = (
+    ("clips_per_second", 8, 1),
+    ("wall_seconds", 8, 2),
+    ("cpu_seconds", 8, 2),
+    ("start_seconds", 11, 2),
+    ("floor_seconds", 9, 4),
+    ("over_floor", 8, 2),
+)
 
 
 @dataclass(frozen=True)
@@ -44,37 +73,71 @@ class BenchSettings:
         clips: generated clips.
         source: a demo that is there already; None generates one for the time of the measurement.
         vqa, cnn: a hub id, a folder, or "embedded".
+        image_size: px the visual question model sees; None for its own.
+        batch_size: strips a model sees at once.
+        compile_vision: compile BLIP's vision tower.
     """
 
     clips: int = 100
     source: Path | None = None
     vqa: str = EMBEDDED
     cnn: str = EMBEDDED
+    image_size: int | None = None
+    batch_size: int = 32
+    compile_vision: bool = False
 
 
 def measure_speed(settings: BenchSettings) -> dict[str, Any]:
-    """Wall and CPU seconds of each way of the module's list, and the ratios between them."""
+    """Wall and CPU seconds of each way of the module's list, their floors, and the ratios between them."""
     with tempfile.TemporaryDirectory(prefix="mmcl-bench-") as scratch:
-        config = _config(settings, Path(scratch))
-        parts: dict[str, dict[str, float]] = {
-            "decode only": _measure(_record, replace(config, fields=("skeleton", "strip"))),
-            "models only": _measure(_record, config),
-            "whole build": _measure(_record, replace(config, cache=Path(scratch) / "whole")),
-            "published way": _measure(_publish, replace(config, cache=Path(scratch) / "published")),
-        }
-        for figures in parts.values():
-            figures["clips_per_second"] = settings.clips / figures["wall_seconds"]
-    whole, cores = parts["whole build"], cores_here()
-    alone = parts["decode only"]["cpu_seconds"] + parts["models only"]["cpu_seconds"]
+        place = Path(scratch)
+        config = _config(settings, place)
+        whole = at_cache(config, place / "whole")
+        parts = _measure({"decode only": (record, replace(config, fields=("skeleton", "strip")))})
+        parts |= _measure(
+            {
+                "text model": (record, replace(config, fields=("text",))),
+                "text, one by one": (ask_one_by_one, config),
+                "rgb model": (record, replace(config, fields=("rgb",))),
+                "floors": (count_model_floors, config),
+            }
+        )
+        models = parts.pop("floors")
+        parts |= _measure({"whole build": (record, whole), "loading": (load_all, whole)})
+        parts |= _measure({"published way": (publish, at_cache(config, place / "published"))})
+        size, read, written = measure_copy(whole.cache, place / "copy")
+    cores, clips = cores_here(), settings.clips
+    decode, build, published = (parts[name] for name in ("decode only", "whole build", "published way"))
+    parts["writing"] = {"wall_seconds": build["write_seconds"]}
+    alone = sum(parts[name]["cpu_seconds"] for name in ("decode only", "text model", "rgb model"))
+    floors = {
+        "decode only": decode["cpu_seconds"] / cores,
+        "text model": models["text"] * clips,
+        "text, one by one": models["text"] * clips,
+        "rgb model": models["rgb"] * clips,
+        "whole build": alone / cores if models["on_host"] else decode["wall_seconds"],
+        "writing": written,
+        "loading": read,
+    }
+    for name, figures in parts.items():
+        figures["clips_per_second"] = clips / figures["wall_seconds"]
+        if name in floors:
+            figures["floor_seconds"] = floors[name]
+            figures["over_floor"] = figures["wall_seconds"] / floors[name]
     return {
-        "clips": settings.clips,
+        "clips": clips,
         "cores": cores,
         "load": list(os.getloadavg()),
+        "cache_bytes": size,
+        "models_on_gpu": not models["on_host"],
         "parts": parts,
-        "wall_times_cores_over_cpu_alone": whole["wall_seconds"] * cores / alone,
-        "cpu_over_cpu_alone": whole["cpu_seconds"] / alone,
-        "published_over_whole_wall": parts["published way"]["wall_seconds"] / whole["wall_seconds"],
-        "published_over_whole_cpu": parts["published way"]["cpu_seconds"] / whole["cpu_seconds"],
+        "wall_times_cores_over_cpu_alone": build["wall_seconds"] * cores / alone,
+        "cpu_over_cpu_alone": build["cpu_seconds"] / alone,
+        "whole_over_decode_rate": decode["wall_seconds"] / build["wall_seconds"],
+        "text_over_one_by_one": parts["text, one by one"]["wall_seconds"]
+        / parts["text model"]["wall_seconds"],
+        "published_over_whole_wall": published["wall_seconds"] / build["wall_seconds"],
+        "published_over_whole_cpu": published["cpu_seconds"] / build["cpu_seconds"],
     }
 
 
@@ -87,7 +150,7 @@ def measure_memory(settings: BenchSettings) -> dict[str, Any]:
         peaks = {}
         for count in (settings.clips // 4, settings.clips):
             one = replace(config, limit=count, cache=Path(scratch) / f"cache{count}", shard_size=16)
-            peaks[str(count)] = _measure(_record, one)["peak_mib"]
+            peaks[str(count)] = _measure({"build": (record, one)})["build"]["peak_mib"]
     few, many = peaks.values()
     return {"clips": settings.clips, "load": list(os.getloadavg()), "peak_mib": peaks, "ratio": many / few}
 
@@ -99,15 +162,25 @@ def format_bench(found: dict[str, Any]) -> str:
         lines = [f"peak memory of the building process, load {load}"]
         lines += [f"  {count:>6} clips {peak:8.0f} MiB" for count, peak in found["peak_mib"].items()]
         return "\n".join([*lines, f"  ratio {found['ratio']:.2f}"])
-    lines = [f"{found['clips']} clips, {found['cores']} cores, load {load}"]
-    lines.append(f"  {'':14} {'clips/s':>8} {'wall s':>8} {'CPU s':>8} {'start-up s':>11}")
-    for name, part in found["parts"].items():
-        lines.append(
-            f"  {name:14} {part['clips_per_second']:8.1f} {part['wall_seconds']:8.2f} {part['cpu_seconds']:8.2f} "
-            f"{part['start_seconds']:11.2f}"
-        )
+    parts = found["parts"]
+    where = "a GPU" if found["models_on_gpu"] else "the same cores"
+    lines = [f"{found['clips']} clips, {found['cores']} cores, load {load}; models on {where}"]
     lines.append(
-        f"  whole build: wall × cores / CPU of its parts alone {found['wall_times_cores_over_cpu_alone']:.2f}, "
+        f"  {'':16} {'clips/s':>8} {'wall s':>8} {'CPU s':>8} {'start-up s':>11} {'floor s':>9} {'÷ floor':>8}"
+    )
+    for name, part in parts.items():
+        cells = (
+            f"{part[key]:{width}.{digits}f}" if key in part else " " * width for key, width, digits in COLUMNS
+        )
+        lines.append(f"  {name:16} {' '.join(cells)}".rstrip())
+    lines.append(
+        f"  text model: {parts['text model']['clips_per_second']:.1f} strips/s, {found['text_over_one_by_one']:.1f} × "
+        f"one by one (aim of BLIP-base on a GPU, 480 px, bfloat16, one question: {AIM_STRIPS:,} strips/s, "
+        f"{AIM_TIMES} ×)"
+    )
+    lines.append(
+        f"  whole build: {found['whole_over_decode_rate']:.2f} of decode only's clips/s (aim with models on a GPU: "
+        f"{AIM_BUILD}); wall × cores / CPU of its parts alone {found['wall_times_cores_over_cpu_alone']:.2f}, "
         f"CPU / CPU alone {found['cpu_over_cpu_alone']:.2f}"
     )
     lines.append(
@@ -123,15 +196,23 @@ def _config(settings: BenchSettings, scratch: Path) -> BuildConfig:
         source = scratch / "demo"
         generate_demo(source, clips=settings.clips, workers=cores_here())
     return BuildConfig(
-        "demo", source, scratch / "cache", limit=settings.clips, vqa=settings.vqa, cnn=settings.cnn
+        "demo",
+        source,
+        scratch / "cache",
+        limit=settings.clips,
+        vqa=settings.vqa,
+        cnn=settings.cnn,
+        image_size=settings.image_size,
+        batch_size=settings.batch_size,
+        compile_vision=settings.compile_vision,
     )
 
 
-def _measure(work: Work, config: BuildConfig) -> dict[str, float]:
-    """Run it in a process of its own, as a build runs."""
+def _measure(ways: Mapping[str, tuple[Way, BuildConfig]]) -> dict[str, dict[str, float]]:
+    """Figures of each, in a process of their own, as a build runs."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_time, args=(theirs, work, config))
+    process = context.Process(target=_time, args=(theirs, ways))
     process.start()
     theirs.close()
     try:
@@ -141,64 +222,32 @@ def _measure(work: Work, config: BuildConfig) -> dict[str, float]:
     process.join()
     if isinstance(found, str):
         raise UserError(found)
-    figures: dict[str, float] = found
+    figures: dict[str, dict[str, float]] = found
     return figures
 
 
-def _time(pipe: Connection, work: Work, config: BuildConfig) -> None:
-    started = time.monotonic()
+def _time(pipe: Connection, ways: Mapping[str, tuple[Way, BuildConfig]]) -> None:
+    figures = {}
     try:
-        run = work(config)
-        ready, before = time.monotonic(), _cpu_seconds()
-        run()
+        for name, (way, config) in ways.items():
+            started = time.monotonic()
+            run = way(config)
+            ready, before = time.monotonic(), _cpu_seconds()
+            own = run()
+            figures[name] = {
+                **own,
+                "start_seconds": ready - started,
+                "wall_seconds": time.monotonic() - ready,
+                "cpu_seconds": _cpu_seconds() - before,
+                "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
     except UserError as error:
         pipe.send(str(error))
         return
-    pipe.send(
-        {
-            "start_seconds": ready - started,
-            "wall_seconds": time.monotonic() - ready,
-            "cpu_seconds": _cpu_seconds() - before,
-            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        }
-    )
+    pipe.send(figures)
 
 
 def _cpu_seconds() -> float:
     """Of this process and of the children it has waited for."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
-
-
-def _record(config: BuildConfig) -> Callable[[], Any]:
-    build = Build(config, scan_dataset(config))
-    return lambda: build.run(quiet=True)
-
-
-def _publish(config: BuildConfig) -> Callable[[], Any]:
-    """One clip, one image, one file a feature, as the released scripts do it."""
-    job = Build(config, scan_dataset(config)).job
-    recorder = job.recorder(("skeleton", "strip"))
-    folder = config.cache / "npy"
-    folder.mkdir()
-
-    def run() -> None:
-        from_strip = {name: encoder.encode for name, encoder in job.encoders.items()}
-        for sample in job.dataset.samples:
-            rows = recorder(sample)
-            if rows.skeleton is not None and rows.skeleton.status == "ok":
-                np.save(folder / f"{sample.sample_id}_skeleton.npy", rows.skeleton.values["joints"])
-            if rows.strip is None or rows.strip.status != "ok":
-                continue
-            jpeg = rows.strip.values["jpeg"].tobytes()
-            (folder / f"{sample.sample_id}.jpg").write_bytes(jpeg)
-            for name, encode in from_strip.items():
-                values = encode([_image(jpeg)])[0]
-                for column, value in values.items():
-                    np.save(folder / f"{sample.sample_id}_{name}_{column}.npy", np.asarray(value))
-
-    return run
-
-
-def _image(jpeg: bytes) -> Any:
-    return Image.fromarray(decode_jpeg(jpeg))

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from mmcl_cache import cli_build, cli_exchange, cli_hub, cli_keep, cli_look
+from mmcl_cache import cli_bench, cli_build, cli_exchange, cli_hub, cli_keep, cli_look
 from mmcl_cache.cli_names import COMPLETIONS
 from mmcl_cache.errors import UserError
 from mmcl_cache.terminal.cli import CONTEXT, Tool, completion, version_option
@@ -28,7 +28,7 @@ def main() -> None:
     """Stage 1: turn videos and skeletons into a cache that any skeleton GCN can be co-trained from."""
 
 
-for _commands in (cli_build, cli_look, cli_keep, cli_exchange, cli_hub):
+for _commands in (cli_build, cli_bench, cli_look, cli_keep, cli_exchange, cli_hub):
     for _command in _commands.COMMANDS:
         main.add_command(_command)
 main.add_command(completion)

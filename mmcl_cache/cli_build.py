@@ -1,8 +1,7 @@
-"""Commands of `mmcl-cache` that make caches: plan, build, fit-cnn, bench."""
+"""Commands of `mmcl-cache` that make caches: plan, build, fit-cnn."""
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -235,25 +234,6 @@ def fit_cnn(
 
 
 @click.command()
-@click.option("--clips", default=100, metavar="N", help="Generated clips.")
-@click.option("--source", type=click.Path(path_type=Path), help="A demo that is there already.")
-@click.option(
-    "--vqa", default="embedded", metavar="MODEL", help="Hub id or folder of a visual question model."
-)
-@click.option("--cnn", default="embedded", metavar="MODEL", help="Hub id or folder of an image classifier.")
-@click.option("--memory", is_flag=True, help="Peak memory of a quarter of the clips and of all, instead.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-def bench(clips: int, source: Path | None, vqa: str, cnn: str, memory: bool, as_json: bool) -> None:
-    """Time decoding, models and whole builds on generated clips, against the published way."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from mmcl_cache import bench as benching
-
-    asked = benching.BenchSettings(clips, source, vqa, cnn)
-    found = benching.measure_memory(asked) if memory else benching.measure_speed(asked)
-    click.echo(json.dumps(found, indent=1) if as_json else benching.format_bench(found))
-
-
-@click.command()
 @_source_options
 @click.option("--shard-size", default=256, metavar="ROWS", help="Rows a shard.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
@@ -297,4 +277,4 @@ def _print_report(report: Any) -> None:
     )
 
 
-COMMANDS = (build, plan, fit_cnn, bench)
+COMMANDS = (build, plan, fit_cnn)
