@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmcl_cache.store import UserError
 from mmcl_train.backbones.absent import find_absent, merge_absent
@@ -23,7 +23,7 @@ from .bench import create_optimiser_of, create_plain
 from .compiled_traffic import count_compiled_step
 from .floors import count_distinct, count_layers, total_of
 from .inputs import Inputs
-from .traffic import Moved, Step, count_step
+from .traffic import Module, Moved, Step, count_step
 
 # Bytes a second between a GPU and its memory, as NVIDIA publishes them for the SXM boards.
 BANDWIDTHS = {"H200": 4.8e12, "H100": 3.35e12}
@@ -122,11 +122,11 @@ def list_ways(config: RunConfig, inputs: Inputs, batch: Batch) -> Iterator[Way]:
     yield Way("ours, bfloat16, fused, compiled", narrow, fused=True, compiled=True)
 
 
-def loss_of_model(model: nn.Module, batch: Batch) -> Tensor:
+def loss_of_model(model: Module, batch: Batch) -> Tensor:
     return F.cross_entropy(model(batch.joints), batch.labels)
 
 
-def loss_of_task(task: nn.Module, batch: Batch) -> Tensor:
+def loss_of_task(task: Module, batch: Batch) -> Tensor:
     loss: Tensor = task(batch).losses.total
     return loss
 

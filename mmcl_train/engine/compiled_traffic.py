@@ -121,9 +121,9 @@ def count_compiled_step(step: Step) -> Moved:
     with fake, formulated_for_gpu(), no_code(fused):
         module, batch, optimiser = step.prepare(fake)
         kept = Kept(module)
-        module.compile(fullgraph=True)
+        compiled = torch.compile(module, fullgraph=True)
         with step.autocast(), kept.watch():
-            loss = step.loss_of(module, batch)
+            loss = step.loss_of(compiled, batch)
         loss.backward()
         with rest:
             optimiser.step()

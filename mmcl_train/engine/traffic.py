@@ -158,6 +158,7 @@ class Kept:
         """A context for the forward pass."""
         return saved_tensors_hooks(self._note, lambda value: value)
 
+    @torch.compiler.disable
     def _note(self, value: Tensor) -> Tensor:
         place = value.untyped_storage()._cdata
         if place not in self._own:
@@ -200,7 +201,7 @@ class Moved:
         return self.by_name.total()
 
 
-Loss = Callable[[nn.Module, Batch], Tensor]
+Module = Callable[..., Any]  # compiled or not
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,7 +218,7 @@ class Step:
 
     create: Callable[[], nn.Module]
     batch: Batch
-    loss_of: Loss
+    loss_of: Callable[[Module, Batch], Tensor]
     optimiser_of: Callable[[nn.Module], SGD]
     narrow: bool = False
 
