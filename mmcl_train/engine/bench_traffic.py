@@ -78,7 +78,7 @@ def bench_traffic(config: RunConfig, inputs: Inputs, *, compiled: bool = True) -
         )
         floors[name] = total_of(layers).bytes
     yield (
-        f"  {'':<38}{'GB':>8}{'MB/clip':>9}{'operations':>12}{'÷ floor':>9}{'kept, GB':>10}{'÷ 2·kept':>10}"
+        f"  {'':<42}{'GB':>8}{'MB/clip':>9}{'operations':>12}{'÷ floor':>9}{'kept, GB':>10}{'÷ 2·kept':>10}"
         + "".join(f"{'ms ' + name:>9}" for name in BANDWIDTHS)
     )
     shown: list[tuple[str, Moved]] = []
@@ -88,12 +88,12 @@ def bench_traffic(config: RunConfig, inputs: Inputs, *, compiled: bool = True) -
         try:
             moved = way.count()
         except UserError as why:
-            yield f"  {way.name:<38} not counted ({why})"
+            yield f"  {way.name:<42} not counted ({why})"
             continue
         shown.append((way.name, moved))
         floor = floors["bfloat16" if way.step.narrow else "float32"]
         yield (
-            f"  {way.name:<38}{moved.bytes / 1e9:8.3f}{moved.bytes / 1e6 / len(batch):9.1f}"
+            f"  {way.name:<42}{moved.bytes / 1e9:8.3f}{moved.bytes / 1e6 / len(batch):9.1f}"
             f"{moved.calls.total():12d}{moved.bytes / floor:9.2f}{moved.kept / 1e9:10.3f}"
             f"{moved.bytes / (2 * moved.kept):10.2f}"
             + "".join(f"{1e3 * moved.bytes / bandwidth:9.2f}" for bandwidth in BANDWIDTHS.values())
@@ -116,10 +116,10 @@ def list_ways(config: RunConfig, inputs: Inputs, batch: Batch) -> Iterator[Way]:
         yield Way(PLAIN, plain)
     wide = Step(lambda: create_task_of(config, inputs), batch, loss_of_task, create_optimiser_of)
     narrow = dataclasses.replace(wide, narrow=True)
-    yield Way("ours, float32, plain graph product", wide)
-    yield Way("ours, bfloat16, plain graph product", narrow)
-    yield Way("ours, bfloat16, fused graph product", narrow, fused=True)
-    yield Way("ours, bfloat16, fused, compiled", narrow, fused=True, compiled=True)
+    yield Way("ours, float32, plain kernels", wide)
+    yield Way("ours, bfloat16, plain kernels", narrow)
+    yield Way("ours, bfloat16, fused kernels", narrow, fused=True)
+    yield Way("ours, bfloat16, fused kernels, compiled", narrow, fused=True, compiled=True)
 
 
 def loss_of_model(model: Module, batch: Batch) -> Tensor:
@@ -147,5 +147,5 @@ def show_most(name: str, moved: Moved) -> Iterator[str]:
     yield f"most bytes of: {name}"
     for operation, count in moved.by_name.most_common(MOST):
         yield (
-            f"  {operation:<38}{count / 1e9:8.3f} GB{count / moved.bytes:7.0%}{moved.calls[operation]:8d} times"
+            f"  {operation:<42}{count / 1e9:8.3f} GB{count / moved.bytes:7.0%}{moved.calls[operation]:8d} times"
         )

@@ -81,6 +81,20 @@ def product_gradient_again(arguments: Sequence[Any], results: Sequence[Tensor]) 
     return bytes_of(gradient) + 2 * 4 * sum(math.prod(shape) for shape in parts)
 
 
+def fused_norm_again(arguments: Sequence[Any], results: Sequence[Tensor]) -> int:
+    """The fused norm is a program for the statistics and one for the values; two numbers a row and channel between."""
+    x = arguments[0]
+    return bytes_of(x) + 2 * 4 * 2 * math.prod(x.shape[:2])
+
+
+def fused_norm_gradient_again(arguments: Sequence[Any], results: Sequence[Tensor]) -> int:
+    """Its backward pass is one for the sums and one for the gradient. Both read the norm's result for its ReLU; without
+    one nobody reads it."""
+    gradient, result, x, relu = (*arguments[:3], arguments[9])
+    again = bytes_of(gradient) + bytes_of(x) + 2 * 4 * 2 * math.prod(x.shape[:2])
+    return again + (bytes_of(result) if relu else -bytes_of(result))
+
+
 # Operation → bytes beyond its operands read once and its results written once, from its arguments and results.
 AGAIN: dict[str, Callable[[Sequence[Any], Sequence[Tensor]], int]] = {
     "aten.native_batch_norm": norm_again,
@@ -88,6 +102,8 @@ AGAIN: dict[str, Callable[[Sequence[Any], Sequence[Tensor]], int]] = {
     "aten.convolution": convolution_again,
     "aten.convolution_backward": convolution_gradient_again,
     "mmcl.graph_product_backward": product_gradient_again,
+    "mmcl.norm": fused_norm_again,
+    "mmcl.norm_backward": fused_norm_gradient_again,
 }
 
 

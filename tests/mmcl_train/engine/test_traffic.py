@@ -21,17 +21,17 @@ from mmcl_train.engine.bench_data import write_random_cache
 from mmcl_train.engine.bench_traffic import Way, bench_traffic, list_ways, read_batch
 from mmcl_train.engine.compiled_traffic import LOOPS, count_compiled_step
 from mmcl_train.engine.inputs import InputLoader, Inputs, resolve
-from mmcl_train.engine.traffic import Kept, Module, Moved, Step, Traffic, count_step
+from mmcl_train.engine.traffic import AGAIN, Kept, Module, Moved, Step, Traffic, count_step
 from mmcl_train.kernels import runs_fused
 from mmcl_train.settings import override
 
 SMALL = ["model.width=0.125", "clip.length=16", "data.val=none", "train.batch=4"]
 NAMES = (
     "plain formulation, float32",
-    "ours, float32, plain graph product",
-    "ours, bfloat16, plain graph product",
-    "ours, bfloat16, fused graph product",
-    "ours, bfloat16, fused, compiled",
+    "ours, float32, plain kernels",
+    "ours, bfloat16, plain kernels",
+    "ours, bfloat16, fused kernels",
+    "ours, bfloat16, fused kernels, compiled",
 )
 Loaded = tuple[RunConfig, Inputs]
 needs_triton = pytest.mark.skipif(
@@ -141,6 +141,16 @@ def test_a_copy_does_not_read_its_target_but_a_sum_in_place_does(fake: None) -> 
     assert count(lambda: x.add_(y)).bytes == {"aten.add_": 3 * 4 * 6}
 
 
+@pytest.mark.parametrize("relu", [True, False])
+def test_fused_norm_reads_its_input_for_statistics_and_for_values(relu: bool) -> None:
+    """Its result is read in the backward pass only for what the ReLU cut off; without one it is named, not read."""
+    x, channel = torch.empty(2, 4, 5, 6, device="meta"), torch.empty(4, device="meta")
+    between = 2 * 2 * 4 * (2 * 4)
+    assert AGAIN["mmcl.norm"]((x, channel, channel, None, None, 2, 1e-5, relu), ()) == RESULT + between
+    backward = (x, x, x, *(channel,) * 3, None, 2, 1e-5, relu, False)
+    assert AGAIN["mmcl.norm_backward"](backward, ()) == (3 if relu else 1) * RESULT + between
+
+
 def test_sums_under_autocast_are_float32_as_on_a_gpu() -> None:
     class Sum(nn.Conv2d):
         def forward(self, x: Tensor) -> Tensor:
@@ -222,5 +232,5 @@ def test_without_triton_the_rows_that_want_it_say_so(loaded: Loaded, monkeypatch
 
 
 def find_row(lines: list[str], name: str) -> list[str]:
-    (row,) = (line for line in lines if line.startswith(f"  {name}"))
-    return row.removeprefix(f"  {name}").split()
+    (row,) = (line for line in lines if line.startswith(f"  {name} "))
+    return row.removeprefix(f"  {name} ").split()
