@@ -9,7 +9,7 @@ published way     one clip after another: decode, one image to the models, one .
 writing           of the whole build: the seconds its writing thread took
 loading           every field of the whole build into memory
 
-Floors, none of which any way of doing the same can beat:
+Floors, seconds that this machine cannot go below with the same parts:
 
 decode only       its own CPU seconds, shared by all cores
 models            the model's FLOP at the speed of a large matrix product, measured in the same run
