@@ -54,6 +54,7 @@ from mmcl_cache.errors import UserError
 # What this project asks of a GPU.
 AIM_BUILD = 0.9  # of decode only's clips a second
 AIM_STRIPS, AIM_TIMES = 1500, 20  # a second; × one by one: BLIP-base, 480 px, bfloat16, one question
+PREPARED = ("text model", "rgb model")
 # Of the table: figure, width, digits.
 COLUMNS = (
     ("clips_per_second", 8, 1),
@@ -178,6 +179,8 @@ def format_bench(found: dict[str, Any]) -> str:
         f"one by one (aim of BLIP-base on a GPU, 480 px, bfloat16, one question: {AIM_STRIPS:,} strips/s, "
         f"{AIM_TIMES} ×)"
     )
+    prepared = (f"{name} {1e3 * parts[name]['prepare_seconds'] / found['clips']:.1f}" for name in PREPARED)
+    lines.append(f"  preparing a strip (JPEG, resizing, normalising), ms of a core: {', '.join(prepared)}")
     lines.append(
         f"  whole build: {found['whole_over_decode_rate']:.2f} of decode only's clips/s (aim with models on a GPU: "
         f"{AIM_BUILD}); wall × cores / CPU of its parts alone {found['wall_times_cores_over_cpu_alone']:.2f}, "
@@ -218,7 +221,7 @@ def _measure(ways: Mapping[str, tuple[Way, BuildConfig]]) -> dict[str, dict[str,
     try:
         found = ours.recv()
     except EOFError:
-        found = "the process of the measurement died"
+        found = "the process of the measurement died; where memory ran out, try a smaller --batch-size"
     process.join()
     if isinstance(found, str):
         raise UserError(found)

@@ -30,7 +30,12 @@ def record(config: BuildConfig) -> Timed:
     build = Build(config, scan_dataset(config))
     for encoder in build.job.encoders.values():
         _warm_up(encoder, config.batch_size)
-    return lambda: {"write_seconds": build.run(quiet=True).write_seconds}
+
+    def run() -> dict[str, float]:
+        report = build.run(quiet=True)
+        return {"write_seconds": report.write_seconds, "prepare_seconds": report.prepare_seconds}
+
+    return run
 
 
 def publish(config: BuildConfig) -> Timed:

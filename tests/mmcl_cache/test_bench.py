@@ -90,6 +90,7 @@ def test_every_way_is_measured_with_its_floor(generated_clips: Path, in_this_pro
 
 def test_figures_are_told_in_the_order_they_were_taken_and_aims_beside_them() -> None:
     part = {"clips_per_second": 10.0, "wall_seconds": 1.0, "cpu_seconds": 1.5, "start_seconds": 0.2}
+    part["prepare_seconds"] = 0.05
     floor = {"floor_seconds": 0.25, "over_floor": 4.0}
     ratios = (
         *("wall_times_cores_over_cpu_alone", "cpu_over_cpu_alone", "whole_over_decode_rate"),
@@ -107,6 +108,7 @@ def test_figures_are_told_in_the_order_they_were_taken_and_aims_beside_them() ->
     assert rows["whole build"] == ["10.0", "1.00", "1.50", "0.20", "0.2500", "4.00"]
     assert len(rows["published way"]) == 4  # no floor
     assert "10.0 strips/s, 1.2 × one by one" in text and "1,500 strips/s, 20 ×" in text
+    assert "ms of a core: text model 5.0, rgb model 5.0" in text
     assert "1.25 of decode only's clips/s (aim with models on a GPU: 0.9)" in text
 
 
