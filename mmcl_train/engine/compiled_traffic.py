@@ -99,7 +99,7 @@ def make_output(output: IRNode, given: dict[str, Any]) -> Any:
 
 
 @contextmanager
-def no_code(traffic: FusedTraffic) -> Iterator[None]:
+def no_code(traffic: FusedTraffic, *, reorder: bool) -> Iterator[None]:
     """Let the compiler stop after its scheduler, which fuses for Triton, and tell `traffic` what it made."""
     write = GraphLowering.compile_to_module
     setattr(GraphLowering, "compile_to_module", lambda graph: traffic.count(graph))  # noqa: B010
@@ -107,7 +107,10 @@ def no_code(traffic: FusedTraffic) -> Iterator[None]:
     try:
         with (
             warnings.catch_warnings(action="ignore"),  # of code that is not made
-            inductor.patch(cpu_backend="triton", fx_graph_cache=False, compile_threads=1),
+            torch.backends.mkldnn.flags(enabled=False),  # choices that are a processor's library's
+            inductor.patch(
+                cpu_backend="triton", fx_graph_cache=False, compile_threads=1, layout_optimization=reorder
+            ),
         ):
             yield
     finally:
@@ -115,10 +118,15 @@ def no_code(traffic: FusedTraffic) -> Iterator[None]:
         torch._dynamo.reset()
 
 
-def count_compiled_step(step: Step) -> Moved:
-    """What forward and backward move where torch compiles them, and the optimiser where it does not."""
+def count_compiled_step(step: Step, *, reorder: bool = True) -> Moved:
+    """What forward and backward move where torch compiles them, and the optimiser where it does not.
+
+    Args:
+        step: to count.
+        reorder: let the compiler give convolutions the channels innermost, as it does by itself.
+    """
     fake, fused, rest = FakeTensorMode(allow_non_fake_inputs=True), FusedTraffic(), Traffic()
-    with fake, formulated_for_gpu(), no_code(fused):
+    with fake, formulated_for_gpu(), no_code(fused, reorder=reorder):
         module, batch, optimiser = step.prepare(fake)
         kept = Kept(module)
         compiled = torch.compile(module, fullgraph=True)

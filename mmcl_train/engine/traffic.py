@@ -64,12 +64,20 @@ def norm_gradient_again(arguments: Sequence[Any], results: Sequence[Tensor]) -> 
 
 def convolution_again(arguments: Sequence[Any], results: Sequence[Tensor]) -> int:
     """torch adds the bias to cuDNN's result in a pass of its own, which reads and writes it."""
-    return 2 * bytes_of(results[0]) if arguments[2] is not None else 0
+    added = 2 * bytes_of(results[0]) if arguments[2] is not None else 0
+    return added + copied(arguments[0])
 
 
 def convolution_gradient_again(arguments: Sequence[Any], results: Sequence[Tensor]) -> int:
     """Gradients of the input, the weight and the bias are programs of their own; each reads the result's gradient."""
-    return (sum(arguments[10]) - 1) * bytes_of(arguments[0])
+    gradient, x = arguments[:2]
+    return (sum(arguments[10]) - 1) * bytes_of(gradient) + copied(gradient) + copied(x)
+
+
+def copied(value: Tensor) -> int:
+    """cuDNN is given a copy of what is a slice."""
+    whole = value.is_contiguous() or value.is_contiguous(memory_format=torch.channels_last)
+    return 0 if whole else 2 * bytes_of(value)
 
 
 def product_gradient_again(arguments: Sequence[Any], results: Sequence[Tensor]) -> int:

@@ -32,6 +32,7 @@ NAMES = (
     "ours, bfloat16, plain kernels",
     "ours, bfloat16, fused kernels",
     "ours, bfloat16, fused kernels, compiled",
+    "the same, nothing reordered",
 )
 Loaded = tuple[RunConfig, Inputs]
 needs_triton = pytest.mark.skipif(
@@ -117,6 +118,11 @@ def test_what_autograd_keeps_is_counted_once_and_without_weights() -> None:
 def test_a_convolution_without_bias_writes_its_result_once(fake: None) -> None:
     x, weight = torch.empty(2, 3, 5, 6), torch.empty(4, 3, 1, 1)
     assert count(lambda: torch.conv2d(x, weight)).bytes == {"aten.convolution": DATA + WEIGHT + RESULT}
+
+
+def test_a_convolution_of_a_slice_copies_it_first(fake: None) -> None:
+    x, weight = torch.empty(2, 6, 5, 6)[:, :3], torch.empty(4, 3, 1, 1)
+    assert count(lambda: torch.conv2d(x, weight)).bytes == {"aten.convolution": 3 * DATA + WEIGHT + RESULT}
 
 
 def test_views_and_allocations_move_nothing(fake: None) -> None:
@@ -212,7 +218,8 @@ def test_bodies_that_stand_for_others_are_not_moved(loaded: Loaded) -> None:
 def test_table_shows_every_row_the_floors_and_what_moves_most(
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "count_compiled_step", count_step)  # the compiler takes half a minute
+    # The compiler takes half a minute.
+    monkeypatch.setattr(module, "count_compiled_step", lambda step, reorder: count_step(step))
     lines = list(bench_traffic(*loaded))
     rows = {name: [float(word) for word in find_row(lines, name)] for name in NAMES}
     for gigabytes, _, operations, over_floor, kept, over_kept, *milliseconds in rows.values():
