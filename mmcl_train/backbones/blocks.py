@@ -14,7 +14,7 @@ from mmcl_train.backbones.base import Backbone, BodyNorm, pool_bodies, scale_cha
 from mmcl_train.backbones.initialise import init_conv_fan_out, init_norm
 from mmcl_train.backbones.norm import RowNorm, is_quick
 from mmcl_train.backbones.published import KeyRule
-from mmcl_train.backbones.temporal import TemporalConv, norm_rules, temporal_rules
+from mmcl_train.backbones.temporal import MultiScaleTemporalConv, TemporalConv, norm_rules, temporal_rules
 
 # (channels at width 1, stride) of the ten blocks.
 TEN_BLOCKS: tuple[tuple[int, int], ...] = (
@@ -37,10 +37,12 @@ class SpatialTemporalBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, V) → (N, C', T', V)."""
-        y = self.temporal(self.graph(x))
-        if self.residual is not None:
-            y = y + self.residual(x)
-        return F.relu(y, inplace=True)
+        y = self.graph(x)
+        residual = None if self.residual is None else self.residual(x)
+        if isinstance(self.temporal, TemporalConv | MultiScaleTemporalConv):
+            return self.temporal(y, residual, relu=True)
+        y = self.temporal(y)
+        return F.relu(y if residual is None else y + residual, inplace=True)
 
 
 def create_residual(in_channels: int, out_channels: int, stride: int) -> nn.Module:
@@ -93,9 +95,8 @@ class GraphResidual(nn.Module):
             self.down = nn.Sequential(conv, RowNorm(out_channels))
 
     def forward(self, y: Tensor, x: Tensor) -> Tensor:
-        return F.relu(
-            self.norm(y).add_(self.down(x)), inplace=True
-        )  # the norm keeps its input, not its output
+        made: Tensor = self.norm(y, self.down(x), relu=True)
+        return made
 
 
 class TenBlockBackbone(Backbone):

@@ -73,8 +73,11 @@ class AttentionGraphConv(nn.Module):
 class ActivatedTemporalConv(MultiScaleTemporalConv):
     """The multi-scale unit as this publication has it, with an activation at its end."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(super().forward(x), inplace=True)
+    def forward(self, x: Tensor, residual: Tensor | None = None, *, relu: bool = False) -> Tensor:
+        y = super().forward(x, relu=True)
+        if residual is not None:
+            y = y + residual  # not in place: the activation keeps its output
+        return F.relu(y) if relu else y
 
 
 class InfoGCN(Backbone):

@@ -1,4 +1,4 @@
-"""Batch norm over rows that may stand for several alike rows, with statistics that are quick on a CPU."""
+"""Batch norm with residual and ReLU, over rows that may stand for several alike rows; quick on a CPU and on a GPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mmcl_train.kernels import normalise, runs_fused_norm
 
 NARROW = (torch.bfloat16, torch.float16)
 _for_gpu = False
@@ -19,31 +22,42 @@ def widen(values: Tensor) -> Tensor:
 
 
 class RowNorm(nn.BatchNorm2d):
-    """`nn.BatchNorm2d`, whose rows may count more than once in training.
+    """`nn.BatchNorm2d` and what often follows it; in training rows may count more than once.
 
-    On a CPU torch sums the statistics value by value; here they are sums over vectors, which pays for the
-    second pass that counts need (docs/performance.md). On other devices, in other precisions and under a
-    compiler torch's own kernel runs where every row counts once.
+    On a GPU norm, residual and ReLU are one fused operation (`kernels.normalise`) where it can run. On a CPU torch
+    sums the statistics value by value; here they are sums over vectors, which pays for the second pass that
+    counts need (docs/performance.md). Otherwise torch's own kernel runs where every row counts once.
     """
 
     row_counts: Tensor | None = None  # (N,) float; None: each row once
     row_total: int = 0  # their sum, known without asking a device
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, V) → the same shape."""
-        counts = self.row_counts
-        if not self.training or (counts is None and not is_quick(x)):
-            return super().forward(x)
+    def forward(self, x: Tensor, residual: Tensor | None = None, *, relu: bool = False) -> Tensor:
+        """(N, C, T, V) → the same shape: norm(x) + residual, not below 0 with `relu`."""
+        counts, fused = self.row_counts, self.training and runs_fused_norm(x)
+        if not self.training or (counts is None and not fused and not is_quick(x)):
+            return finish(super().forward(x), residual, relu=relu)
         assert self.running_mean is not None and self.running_var is not None
         assert self.num_batches_tracked is not None and self.momentum is not None
         rows = x.shape[0] if counts is None else self.row_total
         count = rows * x.shape[2] * x.shape[3]
-        y, mean, variance = _Normalise.apply(x, self.weight, self.bias, self.eps, counts, count)
+        if fused:
+            y, mean, variance = normalise(x, self.weight, self.bias, residual, counts, rows, self.eps, relu)
+        else:
+            y, mean, variance = _Normalise.apply(x, self.weight, self.bias, self.eps, counts, count)
+            y = finish(y, residual, relu=relu)
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
         return y
+
+
+def finish(y: Tensor, residual: Tensor | None, *, relu: bool) -> Tensor:
+    """y + residual, not below 0 with `relu`; in place: a norm keeps its input, not its output."""
+    if residual is not None:
+        y = y.add_(residual)
+    return F.relu(y, inplace=True) if relu else y
 
 
 @contextmanager

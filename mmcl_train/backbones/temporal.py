@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcl_train.backbones.initialise import init_conv_fan_out, init_conv_splits, init_norm_normal
-from mmcl_train.backbones.norm import RowNorm
+from mmcl_train.backbones.norm import RowNorm, finish
 from mmcl_train.backbones.published import KeyRule
 
 
@@ -29,9 +29,10 @@ class TemporalConv(nn.Module):
         self.conv = temporal_conv2d(in_channels, out_channels, kernel, stride, dilation)
         self.norm = RowNorm(out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, V) → (N, C', T', V)."""
-        return self.norm(self.conv(x))
+    def forward(self, x: Tensor, residual: Tensor | None = None, *, relu: bool = False) -> Tensor:
+        """(N, C, T, V) → (N, C', T', V); then + residual and ReLU, where asked."""
+        made: Tensor = self.norm(self.conv(x), residual, relu=relu)
+        return made
 
 
 def temporal_conv2d(
@@ -118,17 +119,23 @@ class MultiScaleTemporalConv(nn.Module):
         """The temporal part of a dilated branch, without norm; a subclass may have another."""
         return temporal_conv2d(size, size, kernel, stride, dilation)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, V) → (N, sum(sizes), ceil(T / stride), V), no activation at the end."""
+    def forward(self, x: Tensor, residual: Tensor | None = None, *, relu: bool = False) -> Tensor:
+        """(N, C, T, V) → (N, sum(sizes), ceil(T / stride), V); then + residual and ReLU, where asked."""
         head, point = self._reduce(x)
-        head = activate(self.reduce_norm(head), self.slope)
+        head = self.reduce_norm(head, relu=not self.slope)
+        if self.slope:
+            head = activate(head, self.slope)
         parts = head.split(self.sizes[: len(self.convs) + self.max_branch], dim=1)
         out = [conv(part) for conv, part in zip(self.convs, parts, strict=False)]
         if self.max_branch:
             out.append(pool_frames(parts[-1], self.stride))
         if point is not None:
             out.append(point)
-        return self.norm(torch.cat(out, dim=1))
+        joined = torch.cat(out, dim=1)
+        if isinstance(self.norm, nn.Identity):
+            return finish(joined, residual, relu=relu)
+        made: Tensor = self.norm(joined, residual, relu=relu)
+        return made
 
     def init_fan_out(self) -> None:
         """He-normal by each branch's own fan-out, norms N(1, 0.02²), as MS-G3D and CTR-GCN begin."""

@@ -97,7 +97,7 @@ def bench_layers(config: RunConfig, inputs: Inputs, rounds: int) -> Iterator[str
 def describe_components(device: torch.device) -> str:
     """What computes which part of a step, in one line."""
     library = f"cuDNN {torch.backends.cudnn.version()}" if device.type == "cuda" else "oneDNN"
-    return f"{describe_kernels(device)}; convolutions: {library}; norms, sums, clips: torch"
+    return f"{describe_kernels(device)}; convolutions: {library}; sums, clips: torch"
 
 
 def bench_steps(config: RunConfig, inputs: Inputs, batch: Batch, rounds: int, peaks: Peaks) -> Iterator[str]:

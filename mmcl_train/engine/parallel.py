@@ -9,6 +9,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmcl_train.backbones.norm import finish
+
 
 def num_processes() -> int:
     """Processes that train together; 1 without torch.distributed."""
@@ -88,8 +90,11 @@ class GlobalBatchNorm(nn.Module):
         self.register_buffer("running_var", norm.running_var)
         self.register_buffer("num_batches_tracked", norm.num_batches_tracked)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, …) → the same shape."""
+    def forward(self, x: Tensor, residual: Tensor | None = None, *, relu: bool = False) -> Tensor:
+        """(N, C, …) → the same shape: norm(x) + residual, not below 0 with `relu`."""
+        return finish(self._normalise(x), residual, relu=relu)
+
+    def _normalise(self, x: Tensor) -> Tensor:
         if not self.training:
             return nn.functional.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps

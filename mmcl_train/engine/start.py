@@ -120,9 +120,10 @@ def name_samples(inputs: Inputs) -> Callable[[Tensor], list[str]]:
 def describe_batch(config: RunConfig, accelerator: Accelerator) -> list[str]:
     """What a step is made of, in words."""
     train, processes = config.train, num_processes()
-    lines = [f"device {accelerator.device}, {train.precision}, batch {train.batch}"]
-    if config.model.backbone == "ctrgcn":
-        lines.append(describe_kernels(accelerator.device))
+    lines = [
+        f"device {accelerator.device}, {train.precision}, batch {train.batch}",
+        describe_kernels(accelerator.device),
+    ]
     if processes > 1 or train.accumulation > 1:
         lines.append(
             f"each step: {processes} processes × {train.accumulation} parts of "

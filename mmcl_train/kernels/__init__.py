@@ -1,17 +1,25 @@
-"""Kernels of our own, each with a plain equal: the graph product of CTR-GCN.
-
-Norm, residual and ReLU are not here: torch.compile (`train.compile=true`) fuses them by itself.
-"""
+"""Kernels of our own, each with a plain equal: the graph product of CTR-GCN, and norm, residual and ReLU in one."""
 
 from __future__ import annotations
 
-from .choice import KERNELS, describe_kernels, fused_anywhere, graph_product, runs_fused, set_kernels
+from .choice import (
+    KERNELS,
+    describe_kernels,
+    fused_anywhere,
+    graph_product,
+    normalise,
+    runs_fused,
+    runs_fused_norm,
+    set_kernels,
+)
 
 __all__ = [
     "KERNELS",
     "describe_kernels",
     "fused_anywhere",
     "graph_product",
+    "normalise",
     "runs_fused",
+    "runs_fused_norm",
     "set_kernels",
 ]

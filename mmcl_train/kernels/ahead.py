@@ -20,10 +20,19 @@ from triton.compiler import ASTSource
 
 HOPPER = 90  # compute capability 9.0
 SHARED_LIMIT = 227 * 1024  # bytes a block of threads may have there
-OF_VALUES = frozenset({"values", "query", "key", "out", "gradient", "made", "key_gradient"})
-OF_PARAMETERS = frozenset(
-    {"weight", "bias", "alpha", "adjacency", "query_parts", "weight_parts", "bias_parts", "graph_parts"}
+OF_VALUES = frozenset(
+    {
+        *("values", "query", "key", "out", "gradient", "made", "key_gradient"),
+        *("x", "y", "residual", "residual_made"),
+    }
 )
+OF_PARAMETERS = frozenset(
+    {
+        *("weight", "bias", "alpha", "adjacency", "query_parts", "weight_parts", "bias_parts", "graph_parts"),
+        *("means", "squares", "counts", "mean", "variance", "sums", "totals"),
+    }
+)
+REAL = frozenset({"eps"})
 UNIT_STRIDES = frozenset({"values_v", "out_v", "gradient_v", "made_v"})
 
 
@@ -56,7 +65,7 @@ def compile_program(
     """Compile for an NVIDIA GPU of that capability and read what it needs.
 
     Args:
-        program: of `programs`.
+        program: of `programs` or `norm_programs`.
         constants: its compile-time arguments.
         dtype: of values, relations and their gradients, Triton's name: bf16, fp16, fp32. Parameters are fp32.
     """
@@ -64,8 +73,7 @@ def compile_program(
     for name in program.arg_names:
         if name in UNIT_STRIDES:
             fixed[name] = 1
-        pointer = f"*{dtype}" if name in OF_VALUES else "*fp32" if name in OF_PARAMETERS else "i32"
-        signature[name] = "constexpr" if name in fixed else pointer
+        signature[name] = "constexpr" if name in fixed else type_of(name, dtype)
     made = triton.compile(
         ASTSource(program, signature, constexprs=fixed),
         target=GPUTarget("cuda", capability, 32),
@@ -74,6 +82,13 @@ def compile_program(
     usage = read_usage(made.asm["cubin"])
     products = len(re.findall(r"\b(?:mma\.sync|wgmma\.mma_async)\b", made.asm["ptx"]))
     return Resources(usage["REG"], usage["STACK"] + usage["LOCAL"], made.metadata.shared, products)
+
+
+def type_of(name: str, dtype: str) -> str:
+    """Triton's name for the type of an argument of our programs."""
+    if name in OF_VALUES:
+        return f"*{dtype}"
+    return "*fp32" if name in OF_PARAMETERS else "fp32" if name in REAL else "i32"
 
 
 def read_usage(cubin: bytes) -> dict[str, int]:

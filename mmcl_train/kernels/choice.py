@@ -1,4 +1,4 @@
-"""Which graph product runs: the fused kernels on a GPU, else plain tensor operations."""
+"""Which graph product and which norms run: the fused kernels on a GPU, else plain tensor operations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from mmcl_cache.store import UserError
 
 from .plain import plain_graph_product
-from .trial import find_fault
+from .trial import find_norm_fault, find_product_fault
 
 KERNELS = ("auto", "plain", "triton")
 FUSED_TYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -28,37 +28,38 @@ _has_triton = (torch.version.cuda is not None or _interpreted) and (
 )
 if _has_triton:
     from .fused import fused_graph_product
+    from .fused_norm import fused_norm
 
 _anywhere = _interpreted  # whatever the device
 _chosen = "auto"
-_fault = ""  # what a trial of the fused kernels found
+_faults = {"graph product": "", "norms": ""}  # what a trial of the fused kernels found
 
 
 def set_kernels(name: str, device: torch.device | None = None) -> None:
     """Choose for this process: `auto` (fused where it can run), `plain`, or `triton`.
 
-    With a `device` that the fused kernels would run on they are tried there first, against the plain product;
+    With a `device` that the fused kernels would run on they are tried there first, against the plain operations;
     where they fail or disagree, `auto` is plain.
 
     Raises:
         ValueError: unknown name.
         UserError: `triton` where it cannot run.
     """
-    global _chosen, _fault
+    global _chosen
     if name not in KERNELS:
         raise ValueError(f"unknown kernels {name!r}; known: {', '.join(KERNELS)}")
-    _fault = ""
+    _faults.update(dict.fromkeys(_faults, ""))
     if name != "plain" and device is not None and not find_obstacle(device):
-        _fault = find_fault(fused_graph_product, device)
-    if name == "triton" and (why := find_obstacle(device or torch.device("cuda"))):
+        _faults["graph product"] = find_product_fault(fused_graph_product, device)
+        _faults["norms"] = find_norm_fault(fused_norm, device)
+    why = find_obstacle(device or torch.device("cuda")) or next(filter(None, _faults.values()), "")
+    if name == "triton" and why:
         raise UserError(f"train.kernels is triton: {why}; use --set train.kernels=auto")
     _chosen = name
 
 
 def find_obstacle(device: torch.device) -> str:
     """Why the fused kernels cannot run for tensors there; "" where they can."""
-    if _fault:
-        return _fault
     if _interpreted and _has_triton:
         return ""
     if device.type != "cuda" or not torch.cuda.is_available():
@@ -72,17 +73,26 @@ def find_obstacle(device: torch.device) -> str:
 
 def describe_kernels(device: torch.device) -> str:
     """What runs on a device, in one line for the log."""
-    if _chosen == "plain":
-        return "graph product: plain (train.kernels)"
-    why = find_obstacle(device)
-    return f"graph product: plain ({why})" if why else "graph product: triton"
+    general = "train.kernels" if _chosen == "plain" else find_obstacle(device)
+    if general:
+        return f"graph product, norms: plain ({general})"
+    return "; ".join(f"{what}: plain ({why})" if why else f"{what}: triton" for what, why in _faults.items())
 
 
 def runs_fused(values: Tensor) -> bool:
     """Will `graph_product` of these values (N, K·C, T, V) use the fused kernels?"""
-    if _chosen == "plain" or _fault or not _has_triton or not (values.is_cuda or _anywhere):
+    return _may_fuse(values, "graph product") and values.shape[-1] <= MOST_JOINTS
+
+
+def runs_fused_norm(x: Tensor) -> bool:
+    """Will a norm of (N, C, T, V) in training use the fused kernels? Not where channels lie innermost."""
+    return _may_fuse(x, "norms") and x[0, 0].is_contiguous()
+
+
+def _may_fuse(values: Tensor, what: str) -> bool:
+    if _chosen == "plain" or _faults[what] or not _has_triton or not (values.is_cuda or _anywhere):
         return False
-    return values.shape[-1] <= MOST_JOINTS and values.dtype in FUSED_TYPES and values.numel() > 0
+    return values.dtype in FUSED_TYPES and values.numel() > 0
 
 
 @contextmanager
@@ -92,11 +102,12 @@ def fused_anywhere() -> Iterator[None]:
     Raises:
         UserError: triton is not installed.
     """
-    global _has_triton, _anywhere, fused_graph_product
+    global _has_triton, _anywhere, fused_graph_product, fused_norm
     if importlib.util.find_spec("triton") is None:
         raise UserError("triton is not installed")
     known = _has_triton, _anywhere
     fused_graph_product = importlib.import_module(".fused", __package__).fused_graph_product
+    fused_norm = importlib.import_module(".fused_norm", __package__).fused_norm
     _has_triton = _anywhere = True
     try:
         yield
@@ -136,3 +147,21 @@ def graph_product(
         made: Tensor = fused_graph_product(query, key, weight, bias, alpha, adjacency, values)
         return made
     return plain_graph_product(query, key, weight, bias, alpha, adjacency, values)
+
+
+def normalise(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    residual: Tensor | None,
+    row_counts: Tensor | None,
+    total: int,
+    eps: float,
+    relu: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """relu(weight · (x − mean) / √(variance + eps) + bias + residual), its mean and variance, by the fused kernels.
+
+    Only where `runs_fused_norm` says so; what they compute and their arguments: `plain.plain_norm`.
+    """
+    made: tuple[Tensor, Tensor, Tensor] = fused_norm(x, weight, bias, residual, row_counts, total, eps, relu)
+    return made

@@ -35,8 +35,10 @@ WHOLE = (
 )  # fmt: skip
 
 
-def multi_scale(unit: MultiScaleTemporalConv, x: Tensor) -> Tensor:
-    """1×1, norm, activation, temporal part and norm, branch by branch."""
+def multi_scale(
+    unit: MultiScaleTemporalConv, x: Tensor, residual: Tensor | None = None, *, relu: bool = False
+) -> Tensor:
+    """1×1, norm, activation, temporal part and norm, branch by branch; then residual and ReLU, where asked."""
     out, start = [], 0
     for branch, size in enumerate(unit.sizes):
         own = slice(start, start + size)
@@ -51,7 +53,9 @@ def multi_scale(unit: MultiScaleTemporalConv, x: Tensor) -> Tensor:
         else:
             y = y[:, :, :: unit.stride]
         out.append(part_norm(unit.norm, y, own))
-    return torch.cat(out, dim=1)
+    joined = torch.cat(out, dim=1)
+    joined = joined if residual is None else joined + residual
+    return F.relu(joined) if relu else joined
 
 
 def similarity(unit: AdaptiveGraphConv, x: Tensor) -> Tensor:

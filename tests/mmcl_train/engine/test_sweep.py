@@ -39,7 +39,8 @@ def kill_once_a_run_is_finished(cache: Path, out: Path) -> str:
     log = out.parent / "printed.txt"
 
     def is_far_enough() -> bool:
-        return bool(list(out.glob("*/result.json"))) and "[2] epoch" in log.read_text()
+        told = log.read_text()
+        return bool(list(out.glob("*/result.json"))) and "[1] epoch" in told and "[2] epoch" in told
 
     with log.open("w") as printed:
         process = subprocess.Popen(

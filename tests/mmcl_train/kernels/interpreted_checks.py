@@ -12,8 +12,16 @@ from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
 from mmcl_cache.store import LAYOUTS, UserError
 from mmcl_train.backbones import create_backbone
-from mmcl_train.kernels import choice, describe_kernels, fused, graph_product, runs_fused, set_kernels
-from mmcl_train.kernels.plain import plain_graph_product
+from mmcl_train.kernels import (
+    choice,
+    describe_kernels,
+    fused,
+    graph_product,
+    runs_fused,
+    runs_fused_norm,
+    set_kernels,
+)
+from mmcl_train.kernels.plain import plain_graph_product, plain_norm
 from tests.mmcl_train.kernels.cases import draw_weights, make_inputs, relative_errors, run
 
 # channels, relation, frames, joints: NW-UCLA's and MediaPipe's joints, clips that fill no tile, relations of two tiles.
@@ -118,10 +126,10 @@ def test_registration_with_torch_is_sound() -> None:
 
 def test_choice_says_what_runs() -> None:
     device = torch.device("cpu")
-    assert describe_kernels(device) == "graph product: triton"
+    assert describe_kernels(device) == "graph product: triton; norms: triton"
     set_kernels("plain")
     try:
-        assert describe_kernels(device) == "graph product: plain (train.kernels)"
+        assert describe_kernels(device) == "graph product, norms: plain (train.kernels)"
         assert not runs_fused(torch.zeros(1, 3, 4, 5))
     finally:
         set_kernels("auto")
@@ -150,7 +158,7 @@ def test_ctr_gcn_uses_the_fused_product_and_computes_the_same() -> None:
 def test_kernels_that_pass_their_trial_are_used() -> None:
     try:
         set_kernels("auto", torch.device("cpu"))
-        assert describe_kernels(torch.device("cpu")) == "graph product: triton"
+        assert describe_kernels(torch.device("cpu")) == "graph product: triton; norms: triton"
     finally:
         set_kernels("auto")
 
@@ -160,20 +168,25 @@ def fail(*inputs: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("product", "why"),
+    ("name", "operation", "what", "why"),
     [
-        (lambda *inputs: plain_graph_product(*inputs) * 1.1, "off by"),
-        (fail, "failed here: RuntimeError: no image"),
+        ("fused_graph_product", lambda *i: plain_graph_product(*i) * 1.1, "graph product", "off by"),
+        ("fused_graph_product", fail, "graph product", "failed here: RuntimeError: no image"),
+        ("fused_norm", lambda *i: tuple(1.1 * y for y in plain_norm(*i)), "norms", "off by"),
+        ("fused_norm", fail, "norms", "failed here: RuntimeError: no image"),
     ],
 )
-def test_kernels_that_fail_their_trial_give_way_to_the_plain_product(
-    monkeypatch: pytest.MonkeyPatch, product: Any, why: str
+def test_kernels_that_fail_their_trial_give_way_to_the_plain_ones(
+    monkeypatch: pytest.MonkeyPatch, name: str, operation: Any, what: str, why: str
 ) -> None:
-    monkeypatch.setattr(choice, "fused_graph_product", product)
+    monkeypatch.setattr(choice, name, operation)
     try:
         set_kernels("auto", torch.device("cpu"))
-        assert why in describe_kernels(torch.device("cpu"))
-        assert not runs_fused(torch.zeros(1, 3, 4, 5))
+        said = dict(part.split(": ", 1) for part in describe_kernels(torch.device("cpu")).split("; "))
+        other = {"graph product": "norms", "norms": "graph product"}[what]
+        assert why in said[what] and said[other] == "triton"
+        x = torch.zeros(1, 3, 4, 5)
+        assert (runs_fused(x), runs_fused_norm(x)) == (what != "graph product", what != "norms")
         with pytest.raises(UserError, match=why):
             set_kernels("triton", torch.device("cpu"))
     finally:

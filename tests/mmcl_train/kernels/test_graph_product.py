@@ -35,7 +35,7 @@ def test_product_is_the_sum_of_the_papers_subsets() -> None:
 
 
 def test_plain_runs_where_there_is_no_cuda_device_and_says_so() -> None:
-    assert describe_kernels(CPU) == "graph product: plain (no CUDA device)"
+    assert describe_kernels(CPU) == "graph product, norms: plain (no CUDA device)"
     assert not runs_fused(torch.zeros(1, 48, 4, 5))
 
 
@@ -48,7 +48,7 @@ def test_unknown_kernels_are_refused_by_name() -> None:
 def test_asking_for_triton_without_a_gpu_is_one_clear_line() -> None:
     with pytest.raises(UserError, match=r"no CUDA device.*train\.kernels=auto"):
         set_kernels("triton")
-    assert describe_kernels(CPU) == "graph product: plain (no CUDA device)"
+    assert describe_kernels(CPU) == "graph product, norms: plain (no CUDA device)"
 
 
 @pytest.mark.gpu

@@ -1,0 +1,148 @@
+"""The fused norm under Triton's interpreter; `test_interpreted.py` runs this in a process of its own."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmcl_cache.store import LAYOUTS
+from mmcl_train.backbones.absent import find_absent, merge_absent
+from mmcl_train.backbones.ctrgcn import CTRGCN
+from mmcl_train.backbones.norm import RowNorm
+from mmcl_train.kernels import fused_norm, normalise, runs_fused_norm, set_kernels
+from mmcl_train.kernels.plain import plain_norm
+
+# rows, channels, frames, joints: a row within a block, over several with a rest, and of one value.
+SIZES = [(3, 5, 13, 17), (2, 3, 64, 40), (70, 2, 1, 1)]
+TOLERANCE = {torch.float32: 2e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
+CASES = [*((torch.float32, size) for size in SIZES), (torch.float16, SIZES[0]), (torch.bfloat16, SIZES[0])]
+FOLLOWED = [(False, False), (False, True), (True, False), (True, True)]
+
+
+def draw(size: tuple[int, int, int, int], dtype: torch.dtype, residual: bool) -> list[Tensor | None]:
+    """x far from zero, weight, bias and residual, float64 of what the type can hold."""
+    torch.manual_seed(0)
+    x = 5 + 2 * torch.randn(size, dtype=torch.float64)
+    weight, bias = torch.randn(2, size[1], dtype=torch.float64)
+    added = torch.randn(size, dtype=torch.float64) if residual else None
+    return [x.to(dtype).double(), weight, bias, None if added is None else added.to(dtype).double()]
+
+
+def run(norm: Any, inputs: list[Tensor | None], *fixed: object) -> list[Tensor]:
+    """Output, statistics and gradients of a weighed sum of the output, float64."""
+    leaves = [None if value is None else value.clone().requires_grad_() for value in inputs]
+    y, mean, variance = norm(*leaves, *fixed)
+    weights = torch.arange(y.numel(), dtype=torch.float64).view_as(y).cos()
+    gradients = torch.autograd.grad(
+        (y.double() * weights).sum(), [value for value in leaves if value is not None]
+    )
+    return [value.detach().double() for value in (y, mean, variance, *gradients)]
+
+
+@pytest.mark.parametrize("counted", [False, True])
+@pytest.mark.parametrize(("residual", "relu"), FOLLOWED)
+@pytest.mark.parametrize(("dtype", "size"), CASES, ids=str)
+def test_fused_norm_and_all_gradients_equal_the_plain_ones(
+    dtype: torch.dtype, size: tuple[int, int, int, int], residual: bool, relu: bool, counted: bool
+) -> None:
+    exact = draw(size, dtype, residual)
+    counts = 1 + 3 * (torch.arange(size[0]) % 2).float() if counted else None
+    fixed = (counts, int(counts.sum()) if counts is not None else size[0], 1e-5, relu)
+    narrow = [exact[0].to(dtype), *(None if v is None else v.float() for v in exact[1:3])]  # type: ignore[union-attr]
+    narrow.append(None if exact[3] is None else exact[3].to(dtype))
+    assert runs_fused_norm(narrow[0])
+    found, wanted = run(normalise, narrow, *fixed), run(plain_norm, exact, *fixed)
+    for number, (one, other) in enumerate(zip(found, wanted, strict=True)):
+        error = float((one - other).norm() / other.norm())
+        assert error < TOLERANCE[dtype], (number, error)
+
+
+def test_a_slice_of_channels_and_its_gradient_stay_where_they_are() -> None:
+    torch.manual_seed(0)
+    whole = torch.randn(3, 8, 5, 7)
+    weight, bias = torch.randn(2, 6)
+    sliced = run(
+        lambda x, *rest: normalise(x[:, 1:7], *rest), [whole, weight, bias, None], None, 3, 1e-5, True
+    )
+    wanted = run(
+        lambda x, *rest: plain_norm(x[:, 1:7], *rest), [whole, weight, bias, None], None, 3, 1e-5, True
+    )
+    for one, other in zip(sliced, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_the_same_inputs_give_the_same_bits() -> None:
+    inputs = [None if v is None else v.float() for v in draw(SIZES[1], torch.float32, True)]
+    for one, other in zip(*(run(normalise, inputs, None, 2, 1e-5, True) for _ in range(2)), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_channels_innermost_are_left_to_the_plain_norm() -> None:
+    x = torch.randn(2, 8, 4, 5)
+    assert runs_fused_norm(x)
+    assert not runs_fused_norm(x.to(memory_format=torch.channels_last))
+
+
+def test_compile_traces_through_the_norm_without_a_break() -> None:
+    norm = RowNorm(4)
+
+    def step(x: Tensor, residual: Tensor) -> Tensor:
+        made: Tensor = norm(2 * x, residual, relu=True)
+        return made
+
+    compiled = torch.compile(step, backend="aot_eager", fullgraph=True)
+    x, residual = torch.randn(2, 2, 4, 3, 5)
+    gradients = []
+    for function in (step, compiled):
+        seen = x.clone().requires_grad_()
+        function(seen, residual).square().sum().backward()
+        gradients.append(seen.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_registration_with_torch_is_sound() -> None:
+    x, weight, bias, residual = (
+        v.float().requires_grad_() for v in draw(SIZES[0], torch.float32, True) if v is not None
+    )
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    for relu in (False, True):
+        torch.library.opcheck(
+            fused_norm.fused_norm,
+            (x, weight, bias, residual, torch.ones(3), 3, 1e-5, relu),
+            test_utils=checks,
+        )
+
+
+class Shallow(CTRGCN):
+    """Two blocks, of which the second has every layer: interpreted, ten take a minute."""
+
+    plan = ((64, 1), (128, 2))
+
+
+def test_a_training_step_of_ctr_gcn_is_the_plain_one() -> None:
+    torch.manual_seed(0)
+    backbone = Shallow(layout=LAYOUTS["nw-ucla20"], num_bodies=2, clip_length=8, width=0.125)
+    for parameter in backbone.parameters():
+        if parameter.dim() <= 1:  # norms that begin at 1e-6 would hide what stands before them
+            torch.nn.init.normal_(parameter, 0.5, 0.3)
+    joints = torch.randn(3, 3, 8, 20, 2)
+    joints[1:, ..., 1:] = 0
+    known = merge_absent(find_absent(joints))
+    found = []
+    try:
+        for name, dtype in (("triton", torch.float32), ("plain", torch.float64)):
+            set_kernels(name)
+            model = copy.deepcopy(backbone).to(dtype)
+            features = model(joints.to(dtype), known)
+            (features * torch.arange(features.numel()).view_as(features).cos()).sum().backward()
+            gradients = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+            statistics = torch.cat([buffer.flatten().to(dtype) for buffer in model.buffers()])
+            found.append((features.detach(), gradients, statistics))
+    finally:
+        set_kernels("auto")
+    for one, other in zip(*found, strict=True):
+        assert float((one - other).norm() / other.norm()) < 1e-5
