@@ -12,7 +12,7 @@ from mmcl_cache.store import Layout
 from mmcl_train.backbones.absent import BodyRows, counted_rows, find_absent, merge_absent
 from mmcl_train.backbones.base import Backbone, BodyNorm, pool_bodies, scale_channels
 from mmcl_train.backbones.initialise import init_conv_fan_out, init_norm
-from mmcl_train.backbones.norm import RowNorm, is_quick
+from mmcl_train.backbones.norm import RowNorm, is_quick, normed_conv
 from mmcl_train.backbones.published import KeyRule
 from mmcl_train.backbones.temporal import MultiScaleTemporalConv, TemporalConv, norm_rules, temporal_rules
 
@@ -78,6 +78,16 @@ def create_blocks(
     return nn.Sequential(*blocks), in_channels
 
 
+class NormedConv(nn.Sequential):
+    """A convolution and its norm."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, V) → (N, C', T', V)."""
+        conv, norm = self
+        assert isinstance(conv, nn.Conv2d)
+        return normed_conv(conv, norm, x)
+
+
 class GraphResidual(nn.Module):
     """relu(norm(y) + down(x)) after a graph convolution y of x; `down` is a 1×1 where channels change.
 
@@ -92,7 +102,7 @@ class GraphResidual(nn.Module):
         if in_channels != out_channels:
             conv = nn.Conv2d(in_channels, out_channels, 1)
             init_conv_fan_out(conv)
-            self.down = nn.Sequential(conv, RowNorm(out_channels))
+            self.down = NormedConv(conv, RowNorm(out_channels))
 
     def forward(self, y: Tensor, x: Tensor) -> Tensor:
         made: Tensor = self.norm(y, self.down(x), relu=True)

@@ -32,9 +32,22 @@ class RowNorm(nn.BatchNorm2d):
     row_counts: Tensor | None = None  # (N,) float; None: each row once
     row_total: int = 0  # their sum, known without asking a device
 
-    def forward(self, x: Tensor, residual: Tensor | None = None, *, relu: bool = False) -> Tensor:
-        """(N, C, T, V) → the same shape: norm(x) + residual, not below 0 with `relu`."""
+    def forward(
+        self,
+        x: Tensor,
+        residual: Tensor | None = None,
+        *,
+        relu: bool = False,
+        left_out: Tensor | None = None,
+    ) -> Tensor:
+        """(N, C, T, V) → the same shape: norm(x) + residual, not below 0 with `relu`.
+
+        `left_out` (C,) is a bias that belongs to x and was not added. In training the norm would take it away
+        again: its gradient is zero, and only the running mean has it.
+        """
         counts, fused = self.row_counts, self.training and runs_fused_norm(x)
+        if left_out is not None and not fused:
+            x = x + left_out.view(-1, 1, 1)
         if not self.training or (counts is None and not fused and not is_quick(x)):
             return finish(super().forward(x), residual, relu=relu)
         assert self.running_mean is not None and self.running_var is not None
@@ -42,7 +55,10 @@ class RowNorm(nn.BatchNorm2d):
         rows = x.shape[0] if counts is None else self.row_total
         count = rows * x.shape[2] * x.shape[3]
         if fused:
-            y, mean, variance = normalise(x, self.weight, self.bias, residual, counts, rows, self.eps, relu)
+            y, mean, variance = normalise(
+                x, self.weight, self.bias, residual, counts, rows, self.eps, relu, left_out
+            )
+            mean = mean if left_out is None else mean + left_out.detach()
         else:
             y, mean, variance = _Normalise.apply(x, self.weight, self.bias, self.eps, counts, count)
             y = finish(y, residual, relu=relu)
@@ -51,6 +67,27 @@ class RowNorm(nn.BatchNorm2d):
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
         return y
+
+
+def normed_conv(
+    conv: nn.Conv2d, norm: nn.Module, x: Tensor, residual: Tensor | None = None, *, relu: bool = False
+) -> Tensor:
+    """norm(conv(x)) + residual, not below 0 with `relu`; the bias is left out where `takes_bias` says so."""
+    made: Tensor
+    if takes_bias(norm, x):
+        made = norm(conv_without_bias(conv, x), residual, relu=relu, left_out=conv.bias)
+    else:
+        made = norm(conv(x), residual, relu=relu)
+    return made
+
+
+def takes_bias(norm: nn.Module, x: Tensor) -> bool:
+    """Need a convolution of x before this norm not add its bias? On a GPU that is a pass over memory of its own."""
+    return isinstance(norm, RowNorm) and norm.training and runs_fused_norm(x)
+
+
+def conv_without_bias(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    return F.conv2d(x, conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
 def finish(y: Tensor, residual: Tensor | None, *, relu: bool) -> Tensor:

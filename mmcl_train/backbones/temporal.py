@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcl_train.backbones.initialise import init_conv_fan_out, init_conv_splits, init_norm_normal
-from mmcl_train.backbones.norm import RowNorm, finish
+from mmcl_train.backbones.norm import RowNorm, conv_without_bias, finish, normed_conv, takes_bias
 from mmcl_train.backbones.published import KeyRule
 
 
@@ -31,8 +31,7 @@ class TemporalConv(nn.Module):
 
     def forward(self, x: Tensor, residual: Tensor | None = None, *, relu: bool = False) -> Tensor:
         """(N, C, T, V) → (N, C', T', V); then + residual and ReLU, where asked."""
-        made: Tensor = self.norm(self.conv(x), residual, relu=relu)
-        return made
+        return normed_conv(self.conv, self.norm, x, residual, relu=relu)
 
 
 def temporal_conv2d(
@@ -121,12 +120,18 @@ class MultiScaleTemporalConv(nn.Module):
 
     def forward(self, x: Tensor, residual: Tensor | None = None, *, relu: bool = False) -> Tensor:
         """(N, C, T, V) → (N, sum(sizes), ceil(T / stride), V); then + residual and ReLU, where asked."""
-        head, point = self._reduce(x)
-        head = self.reduce_norm(head, relu=not self.slope)
+        bare = takes_bias(self.reduce_norm, x) and takes_bias(self.norm, x) and self._has_plain_convs()
+        head, point = self._reduce(x, None if bare else self.reduce.bias)
+        left_out = {"left_out": self._bias(slice(self.head_size))} if bare else {}
+        head = self.reduce_norm(head, relu=not self.slope, **left_out)
         if self.slope:
             head = activate(head, self.slope)
         parts = head.split(self.sizes[: len(self.convs) + self.max_branch], dim=1)
-        out = [conv(part) for conv, part in zip(self.convs, parts, strict=False)]
+        convs = zip(self.convs, parts, strict=False)
+        out = [
+            conv_without_bias(conv, part) if bare and isinstance(conv, nn.Conv2d) else conv(part)
+            for conv, part in convs
+        ]
         if self.max_branch:
             out.append(pool_frames(parts[-1], self.stride))
         if point is not None:
@@ -134,7 +139,8 @@ class MultiScaleTemporalConv(nn.Module):
         joined = torch.cat(out, dim=1)
         if isinstance(self.norm, nn.Identity):
             return finish(joined, residual, relu=relu)
-        made: Tensor = self.norm(joined, residual, relu=relu)
+        left_out = {"left_out": self._end_bias()} if bare else {}
+        made: Tensor = self.norm(joined, residual, relu=relu, **left_out)
         return made
 
     def init_fan_out(self) -> None:
@@ -146,17 +152,30 @@ class MultiScaleTemporalConv(nn.Module):
             elif isinstance(module, nn.Conv2d) and module is not self.reduce:
                 init_conv_fan_out(module)
 
-    def _reduce(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _reduce(self, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        sizes = [self.head_size, self.point_size]
         if not self.point_size:
-            return self.reduce(x), None
+            return F.conv2d(x, self.reduce.weight, bias), None
         if self.stride == 1:
-            head, point = self.reduce(x).split([self.head_size, self.point_size], dim=1)
+            head, point = F.conv2d(x, self.reduce.weight, bias).split(sizes, dim=1)
             return head, point
         # The point branch only looks at every stride-th frame: do not compute the others.
-        sizes = [self.head_size, self.point_size]
+        weight, biases = self.reduce.weight.split(sizes), (None, None) if bias is None else bias.split(sizes)
+        return F.conv2d(x, weight[0], biases[0]), F.conv2d(x[:, :, :: self.stride], weight[1], biases[1])
+
+    def _has_plain_convs(self) -> bool:
+        return all(isinstance(conv, nn.Conv2d) and conv.bias is not None for conv in self.convs)
+
+    def _bias(self, channels: slice) -> Tensor:
         assert self.reduce.bias is not None
-        weight, bias = self.reduce.weight.split(sizes), self.reduce.bias.split(sizes)
-        return F.conv2d(x, weight[0], bias[0]), F.conv2d(x[:, :, :: self.stride], weight[1], bias[1])
+        return self.reduce.bias[channels]
+
+    def _end_bias(self) -> Tensor:
+        """Of the convolutions before the norm at the end, in the order of the branches; the pool has none."""
+        biases = [conv.bias for conv in self.convs if isinstance(conv, nn.Conv2d) and conv.bias is not None]
+        if self.max_branch:
+            biases.append(self._bias(slice(0)).new_zeros(self.sizes[len(self.convs)]))
+        return torch.cat([*biases, self._bias(slice(self.head_size, None))])
 
 
 def even_sizes(channels: int, branches: int) -> list[int]:

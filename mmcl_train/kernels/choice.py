@@ -158,10 +158,14 @@ def normalise(
     total: int,
     eps: float,
     relu: bool,
+    left_out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """relu(weight · (x − mean) / √(variance + eps) + bias + residual), its mean and variance, by the fused kernels.
 
-    Only where `runs_fused_norm` says so; what they compute and their arguments: `plain.plain_norm`.
+    Only where `runs_fused_norm` says so; what they compute and their arguments: `plain.plain_norm`. `left_out` (C,)
+    changes none of it, and gets the gradient of a bias before a norm: zero.
     """
-    made: tuple[Tensor, Tensor, Tensor] = fused_norm(x, weight, bias, residual, row_counts, total, eps, relu)
+    made: tuple[Tensor, Tensor, Tensor] = fused_norm(
+        x, weight, bias, residual, row_counts, total, eps, relu, left_out
+    )
     return made

@@ -45,6 +45,7 @@ def fused_norm(
     total: int,
     eps: float,
     relu: bool,
+    left_out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """y = relu(weight · (x − mean) / √(variance + eps) + bias + residual), with the statistics of the batch.
 
@@ -56,6 +57,7 @@ def fused_norm(
         total: their sum.
         eps: of the norm.
         relu: whether negative values become 0.
+        left_out: (C,) a bias that was not added to x, as the norm takes it away: it gets its gradient, zero.
 
     Returns:
         y of x's type, contiguous; mean and variance (C,) float32, without gradients.
@@ -95,6 +97,7 @@ def _(
     total: int,
     eps: float,
     relu: bool,
+    left_out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     statistic = x.new_empty(x.shape[1], dtype=torch.float32)
     return x.new_empty(x.shape), statistic, torch.empty_like(statistic)
@@ -157,23 +160,23 @@ def _(
 
 def keep_inputs(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     """Input and statistics; the output too where it tells what the ReLU cut off. No residual."""
-    x, weight, _, residual, row_counts, ctx.total, ctx.eps, ctx.relu = inputs
+    x, weight, _, residual, row_counts, ctx.total, ctx.eps, ctx.relu, left_out = inputs
     y, mean, variance = output
     ctx.has_residual = residual is not None
-    ctx.save_for_backward(y if ctx.relu else x, x, weight, mean, variance, row_counts)
+    ctx.save_for_backward(y if ctx.relu else x, x, weight, mean, variance, row_counts, left_out)
     ctx.set_materialize_grads(False)
 
 
 def give_gradients(ctx: Any, gradient: Tensor | None, *_: object) -> tuple[Tensor | None, ...]:
     """Of x, weight, bias and the residual."""
     if gradient is None:
-        return (None,) * 8
+        return (None,) * 9
+    *saved, left_out = ctx.saved_tensors
     own = ctx.has_residual and ctx.relu
-    made, totals, residual = fused_norm_backward(
-        gradient, *ctx.saved_tensors, ctx.total, ctx.eps, ctx.relu, own
-    )
+    made, totals, residual = fused_norm_backward(gradient, *saved, ctx.total, ctx.eps, ctx.relu, own)
+    zero = None if left_out is None else torch.zeros_like(left_out)
     passed = residual if own else gradient if ctx.has_residual else None
-    return made, totals[1], totals[0], passed, None, None, None, None
+    return made, totals[1], totals[0], passed, None, None, None, None, zero
 
 
 fused_norm.register_autograd(give_gradients, setup_context=keep_inputs)

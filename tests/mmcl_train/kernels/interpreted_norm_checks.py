@@ -12,7 +12,7 @@ from torch import Tensor
 from mmcl_cache.store import LAYOUTS
 from mmcl_train.backbones.absent import find_absent, merge_absent
 from mmcl_train.backbones.ctrgcn import CTRGCN
-from mmcl_train.backbones.norm import RowNorm
+from mmcl_train.backbones.norm import RowNorm, normed_conv, takes_bias
 from mmcl_train.kernels import fused_norm, normalise, runs_fused_norm, set_kernels
 from mmcl_train.kernels.plain import plain_norm
 
@@ -102,6 +102,26 @@ def test_compile_traces_through_the_norm_without_a_break() -> None:
         function(seen, residual).square().sum().backward()
         gradients.append(seen.grad)
     torch.testing.assert_close(*gradients)
+
+
+def test_a_bias_that_is_left_out_is_in_the_running_mean_and_has_a_gradient_of_zero() -> None:
+    torch.manual_seed(0)
+    conv, norm = torch.nn.Conv2d(4, 6, 1), RowNorm(6)
+    x = torch.randn(3, 4, 5, 7)
+    found = []
+    try:
+        for name, dtype in (("triton", torch.float32), ("plain", torch.float64)):
+            set_kernels(name)
+            pair = copy.deepcopy(torch.nn.ModuleList([conv, norm])).to(dtype)
+            assert takes_bias(pair[1], x.to(dtype)) == (name == "triton")
+            y = normed_conv(pair[0], pair[1], x.to(dtype), relu=True)
+            y.square().sum().backward()
+            found.append([y.detach(), pair[0].weight.grad, pair[1].running_mean, pair[1].running_var])
+            assert pair[0].bias.grad is not None and float(pair[0].bias.grad.abs().max()) < 1e-12
+    finally:
+        set_kernels("auto")
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-5)
 
 
 def test_registration_with_torch_is_sound() -> None:
