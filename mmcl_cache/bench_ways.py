@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,7 +17,7 @@ from mmcl_cache.engines.job import open_encoders
 from mmcl_cache.errors import UserError
 from mmcl_cache.plan import scan_dataset
 from mmcl_cache.store import open_cache
-from mmcl_cache.video.strip import decode_jpeg
+from mmcl_cache.video.strip import open_jpeg
 
 Timed = Callable[[], dict[str, float]]
 """The work, and figures that it alone knows."""
@@ -98,7 +97,7 @@ def count_model_floors(config: BuildConfig) -> Timed:
     rows = cache.field("strip").load(cache.samples.sample_ids)
     if not rows.valid.any():
         raise UserError(f"{config.source}: none of its clips gave a strip to measure the models on")
-    strip = _open(rows["jpeg"][int(np.flatnonzero(rows.valid)[0])].tobytes())
+    strip = open_jpeg(rows["jpeg"][int(np.flatnonzero(rows.valid)[0])].tobytes())
     on_host = all(_is_on_host(encoder) for encoder in encoders.values())
     return lambda: {**measure_model_floors(encoders, strip), "on_host": float(on_host)}
 
@@ -115,7 +114,7 @@ def _create_folder(config: BuildConfig) -> Path:
 
 
 def _keep(folder: Path, name: str, encoder: Encoder, jpeg: bytes) -> None:
-    for column, value in encoder.encode([_open(jpeg)])[0].items():
+    for column, value in encoder.encode([open_jpeg(jpeg)])[0].items():
         np.save(folder / f"{name}_{column}.npy", np.asarray(value))
 
 
@@ -127,7 +126,3 @@ def _warm_up(encoder: Encoder, count: int) -> None:
 
 def _is_on_host(encoder: Encoder) -> bool:
     return str(encoder.info.get("device", "cpu")).startswith("cpu")
-
-
-def _open(jpeg: bytes) -> Any:
-    return Image.fromarray(decode_jpeg(jpeg))

@@ -24,7 +24,7 @@ from mmcl_cache.encoders import Batches, Encoder
 from mmcl_cache.engines.job import Job, decode_workers
 from mmcl_cache.engines.local import AHEAD
 from mmcl_cache.errors import UserError
-from mmcl_cache.fields.features import make_feature_rows, pack_strips
+from mmcl_cache.fields.features import make_feature_rows, open_strips, pack_strips
 from mmcl_cache.recorded import Machine, open_again, recorded_config
 from mmcl_cache.source_check import SourceReport
 from mmcl_cache.store import Cache, Field, Row
@@ -233,7 +233,8 @@ def _encode(maker: _Maker, strips: list[Row], wanted: set[int]) -> Iterator[tupl
     with maker.job.torch_threads():
         for start in sorted({n // size * size for n in wanted}):
             window = strips[start : start + size]
-            rows = make_feature_rows(Batches(encoder, size), pack_strips(window), size)
+            packed = pack_strips(window)
+            rows = make_feature_rows(Batches(encoder, size), packed, open_strips(packed))
             for n in sorted(wanted & set(range(start, start + len(window)))):
                 yield n, rows[n - start]
 

@@ -21,6 +21,7 @@ from mmcl_cache.encoders.loading import (
     load_tokenizer,
     load_weights,
 )
+from mmcl_cache.encoders.preparation import Preparation, plan_preparation
 from mmcl_cache.encoders.questions import check_questions, find_choice_tokens
 from mmcl_cache.errors import ModelError
 
@@ -84,7 +85,8 @@ class BlipEncoder:
             )
         self._processor.size = {"height": size[0], "width": size[1]}
         self._interpolate = size != (trained, trained)
-        self._device, self._dtype = device, dtype
+        self._device = device
+        self.preparation: Preparation = plan_preparation(self._processor, device=device, dtype=dtype)
         self._model = load_weights(BlipForQuestionAnswering, folder, dtype, device)
         self._vision: Any = self._model.vision_model
         if compile_vision:
@@ -114,15 +116,17 @@ class BlipEncoder:
         }
 
     def prepare(self, images: Sequence[Image.Image]) -> Tensor:
-        """(N, 3, H, W) float32 pixels as the model takes them; on the processor, no model needed."""
-        return self._processor(images=[image.convert("RGB") for image in images], return_tensors="pt")[
-            "pixel_values"
-        ]
+        """The host's part of N images, to be made in any thread."""
+        return self.preparation.load(images)
 
-    @torch.inference_mode()
     def encode(self, images: Sequence[Image.Image]) -> list[dict[str, np.ndarray | str]]:
         """One dict of the ``text`` columns an image."""
-        pixels = self.prepare(images).to(self._device, self._dtype)
+        return self.encode_prepared(self.prepare(images))
+
+    @torch.inference_mode()
+    def encode_prepared(self, loaded: Tensor) -> list[dict[str, np.ndarray | str]]:
+        """One dict of the ``text`` columns an image of what ``prepare`` gave."""
+        pixels = self.preparation.finish(loaded)
         seen = self._vision(pixel_values=pixels, interpolate_pos_encoding=self._interpolate).last_hidden_state
         return make_rows([self._answer(seen, ids) for ids in self._question_ids])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mmcl_cache.encoders.loading import (
     load_image_processor,
     load_weights,
 )
+from mmcl_cache.encoders.preparation import Preparation, plan_preparation
 from mmcl_cache.errors import ModelError
 from mmcl_cache.store.schema import Column
 
@@ -58,22 +60,24 @@ class CnnEncoder:
     ) -> None:
         config = load_config(folder)
         check_classifier(folder, config)
-        self._processor = load_image_processor(folder)
+        processor = load_image_processor(folder)
+        overrides: dict[str, Any] = {}
         if image_size is not None:
             if not 8 <= image_size <= 4096:
                 raise ModelError(f"image size {image_size}: must lie between 8 and 4096")
             # ConvNeXt's processor crops below 384 px unless the share to keep is 1.
-            self._overrides = {"size": {"height": image_size, "width": image_size}, "do_center_crop": False}
-            if hasattr(self._processor, "crop_pct"):
-                self._overrides = {"size": {"shortest_edge": image_size}, "crop_pct": 1.0}
-        else:
-            self._overrides = {}
-        self._device, self._dtype = device, dtype
+            overrides = {"size": {"height": image_size, "width": image_size}, "do_center_crop": False}
+            if hasattr(processor, "crop_pct"):
+                overrides = {"size": {"shortest_edge": image_size}, "crop_pct": 1.0}
+        self.preparation: Preparation = plan_preparation(
+            processor, device=device, dtype=dtype, overrides=overrides
+        )
         self._model = load_weights(AutoModelForImageClassification, folder, dtype, device)
-        self._head_input: list[Tensor] = []
+        self._here = threading.local()  # several threads may be in the model at once
         self._find_head().register_forward_pre_hook(self._keep_input)
         blank = Image.new("RGB", (480, 480))
-        logits, pooled = self._run([blank])
+        loaded = self.prepare([blank])
+        logits, pooled = self._run(loaded)
         digests = hash_model(folder)
         self.settings: dict[str, Any] = {
             "encoder": "image-classifier",
@@ -81,8 +85,8 @@ class CnnEncoder:
             "files_sha256": digests["files"],
             "transformers": describe_libraries(),
             "dtype": str(dtype).removeprefix("torch."),
-            "image_size": list(self.prepare([blank]).shape[-2:]),
-            "image_processor": type(self._processor).__name__,
+            "image_size": list(self.preparation.finish(loaded).shape[-2:]),
+            "image_processor": type(processor).__name__,
         }
         self.columns = rgb_columns(logits.shape[1], pooled.shape[1])
         self.info: dict[str, Any] = {
@@ -91,20 +95,21 @@ class CnnEncoder:
         }
 
     def prepare(self, images: Sequence[Image.Image]) -> Tensor:
-        """(N, 3, H, W) float32 pixels as the model takes them; on the processor, no model needed."""
-        converted = [image.convert("RGB") for image in images]
-        return self._processor(images=converted, return_tensors="pt", **self._overrides)["pixel_values"]
+        """The host's part of N images, to be made in any thread."""
+        return self.preparation.load(images)
 
     def encode(self, images: Sequence[Image.Image]) -> list[dict[str, np.ndarray | str]]:
         """One dict of the ``rgb`` columns an image."""
-        return make_image_rows(*self._run(images))
+        return self.encode_prepared(self.prepare(images))
+
+    def encode_prepared(self, loaded: Tensor) -> list[dict[str, np.ndarray | str]]:
+        """One dict of the ``rgb`` columns an image of what ``prepare`` gave."""
+        return make_image_rows(*self._run(loaded))
 
     @torch.inference_mode()
-    def _run(self, images: Sequence[Image.Image]) -> tuple[Tensor, Tensor]:
-        self._head_input.clear()
-        logits = self._model(pixel_values=self.prepare(images).to(self._device, self._dtype)).logits
-        pooled = self._head_input[-1]
-        self._head_input.clear()
+    def _run(self, loaded: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self._model(pixel_values=self.preparation.finish(loaded)).logits
+        pooled = self._here.__dict__.pop("head_input")
         return logits, pooled.flatten(2).mean(2) if pooled.ndim > 2 else pooled
 
     def _find_head(self) -> torch.nn.Module:
@@ -120,7 +125,7 @@ class CnnEncoder:
         )
 
     def _keep_input(self, module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._head_input.append(inputs[0])
+        self._here.head_input = inputs[0]
 
 
 def check_classifier(folder: Path, config: Any) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmcl_cache.encoders.cnn import make_image_rows, rgb_columns
+from mmcl_cache.encoders.preparation import BytePreparation, Preparation
 from mmcl_cache.errors import ModelError
 
 INCEPTION = "inception_v3"
@@ -44,8 +46,10 @@ class InceptionEncoder:
             raise ModelError(f"image size {self._size}: Inception-v3 takes 75 to 4096 pixels")
         model, source = _open_model()
         self._model = model.eval().requires_grad_(False).to(device, dtype)
-        self._device, self._dtype = device, dtype
-        self._head_input: list[Tensor] = []
+        self.preparation: Preparation = BytePreparation(
+            self._resize, 1 / 255, (_MEAN,) * 3, (_STD,) * 3, device=device, dtype=dtype
+        )
+        self._here = threading.local()  # several threads may be in the model at once
         self._model.fc.register_forward_pre_hook(self._keep_input)
         self.settings: dict[str, Any] = {
             "encoder": INCEPTION,
@@ -62,25 +66,28 @@ class InceptionEncoder:
         }
 
     def prepare(self, images: Sequence[Image.Image]) -> Tensor:
-        """(N, 3, H, W) float32 in [-1, 1]; on the processor, no model needed."""
-        arrays = []
+        """The host's part of N images, to be made in any thread."""
+        return self.preparation.load(images)
+
+    def encode(self, images: Sequence[Image.Image]) -> list[dict[str, np.ndarray | str]]:
+        """One dict of the ``rgb`` columns an image."""
+        return self.encode_prepared(self.prepare(images))
+
+    @torch.inference_mode()
+    def encode_prepared(self, loaded: Tensor) -> list[dict[str, np.ndarray | str]]:
+        """One dict of the ``rgb`` columns an image of what ``prepare`` gave."""
+        logits = self._model(self.preparation.finish(loaded))
+        pooled = self._here.__dict__.pop("head_input")
+        return make_image_rows(logits, pooled.flatten(1))
+
+    def _resize(self, images: Sequence[Image.Image]) -> Iterator[np.ndarray]:
         for image in images:
             scale = self._size / min(image.size)
             size = (max(self._size, int(image.width * scale)), max(self._size, int(image.height * scale)))
-            resized = image.convert("RGB").resize(size, Image.Resampling.BILINEAR)
-            arrays.append(np.asarray(resized, dtype=np.float32).transpose(2, 0, 1) / 255.0)
-        return (torch.from_numpy(np.stack(arrays)) - _MEAN) / _STD
-
-    @torch.inference_mode()
-    def encode(self, images: Sequence[Image.Image]) -> list[dict[str, np.ndarray | str]]:
-        """One dict of the ``rgb`` columns an image."""
-        self._head_input.clear()
-        logits = self._model(self.prepare(images).to(self._device, self._dtype))
-        pooled = self._head_input.pop()
-        return make_image_rows(logits, pooled.flatten(1))
+            yield np.asarray(image.resize(size, Image.Resampling.BILINEAR))
 
     def _keep_input(self, module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._head_input.append(inputs[0])
+        self._here.head_input = inputs[0]
 
 
 def _open_model() -> tuple[Any, str]:

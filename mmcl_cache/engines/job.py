@@ -14,6 +14,7 @@ from mmcl_cache.config import BuildConfig
 from mmcl_cache.datasets import Dataset, Sample
 from mmcl_cache.encoders import Encoder, open_image_encoder, open_text_encoder, parse_question
 from mmcl_cache.encoders.detector import PersonDetector
+from mmcl_cache.encoders.inception import INCEPTION
 from mmcl_cache.errors import CacheError, UserError
 from mmcl_cache.fields.recording import Recorder
 from mmcl_cache.fields.skeleton import skeleton_columns, skeleton_settings
@@ -25,8 +26,10 @@ from mmcl_cache.video.decode import check_decoder
 
 RECORDED = ("skeleton", "strip")
 # Encoders that keep nothing between calls; several threads may ask them at once.
-_SHARED_ENCODERS = frozenset({"blip-vqa"})
-_MAX_LANES = {"cpu": 8, "cuda": 4}
+_SHARED_ENCODERS = frozenset({"blip-vqa", "image-classifier", INCEPTION})
+_MAX_TURNS = {"cpu": 8, "cuda": 4}
+# Windows whose strips are in memory: enough to prepare for a GPU on all cores of its share.
+_MAX_WINDOWS = 16
 
 Pending = dict[int, tuple[str, ...]]
 """Shard → its fields that are not complete."""
@@ -69,23 +72,33 @@ class Job:
         """What decode processes run to make these of the recorded fields."""
         return make_recorder(self.config, self.dataset, names)
 
-    def lanes(self, name: str) -> int:
+    def windows(self) -> int:
+        """How many windows of strips are worked on at once, each by a thread: opened, prepared, shown to the models.
+
+        A GPU's windows are prepared by all cores while their models work on others.
+        """
+        turns = [self.turns(name) for name in self.encoders]
+        if not all(_runs_on_cpu(encoder) for encoder in self.encoders.values()):
+            turns.append(min(share_of_cores(self.config), _MAX_WINDOWS))
+        return max(turns, default=1)
+
+    def turns(self, name: str) -> int:
         """How many batches the model of a field may work on at once."""
         encoder = self.encoders[name]
         if encoder.settings.get("encoder") not in _SHARED_ENCODERS:
             return 1
         kind = "cpu" if _runs_on_cpu(encoder) else "cuda"
-        return self.config.model_threads or min(share_of_cores(self.config), _MAX_LANES[kind])
+        return self.config.model_threads or min(share_of_cores(self.config), _MAX_TURNS[kind])
 
     @contextmanager
     def torch_threads(self) -> Iterator[int]:
-        """Set torch's threads for the time of a build; yields how many each lane has.
+        """Set torch's threads for the time of a build; yields how many each window has.
 
         One thread a batch and several batches at once: sums then come out the same on any number of cores, and no
         core spins while it waits for another. A model that takes one batch at a time gets the cores instead.
         """
         before = torch.get_num_threads()
-        alone = any(n == "text" and self.lanes(n) == 1 and _runs_on_cpu(e) for n, e in self.encoders.items())
+        alone = any(n == "text" and self.turns(n) == 1 and _runs_on_cpu(e) for n, e in self.encoders.items())
         threads = (self.config.model_threads or share_of_cores(self.config)) if alone else 1
         torch.set_num_threads(threads)
         try:

@@ -14,35 +14,41 @@ from PIL import Image
 from mmcl_cache.encoders import Batches
 from mmcl_cache.errors import SampleError
 from mmcl_cache.store import Column, Columns, Ragged, Row, pack_column
-from mmcl_cache.video.strip import decode_jpeg
+from mmcl_cache.video.strip import open_jpeg
 
 _JPEG = Column("jpeg", "uint8", (), True)
 _REASON = Column("reason", "utf8", (), True)
 
 
-def make_feature_rows(batches: Batches, strips: Columns, window: int) -> list[Row]:
+OpenedStrip = Image.Image | Row
+"""A strip's image, or the row that every model writes where there is none."""
+
+
+def open_strips(strips: Columns) -> list[OpenedStrip]:
+    """The images of rows of the field `strip`, with their `jpeg`, for one model after another."""
+    return [_open_strip(strips, n) for n in range(len(strips))]
+
+
+def make_feature_rows(batches: Batches, strips: Columns, opened: Sequence[OpenedStrip]) -> list[Row]:
     """One row a strip, in their order.
 
     Args:
         batches: the encoder.
-        strips: one shard of the field `strip`, with its `jpeg`.
-        window: rows whose images are in memory at once; a multiple of the batch size.
+        strips: rows of the field `strip`.
+        opened: their images, as `open_strips` gives them.
 
     Raises:
         ModelError: the model cannot go on.
     """
     rows: list[Row] = []
-    for start in range(0, len(strips), window):
-        images = [_open_strip(strips, n) for n in range(start, min(start + window, len(strips)))]
-        encoded = batches.encode([image if isinstance(image, Image.Image) else None for image in images])
-        for n, (image, values) in enumerate(zip(images, encoded, strict=True), start):
-            sample_id = str(strips.sample_ids[n])
-            if isinstance(image, Row):
-                rows.append(image)
-            elif isinstance(values, SampleError) or values is None:
-                rows.append(Row(sample_id, "failed", str(values)))
-            else:
-                rows.append(_fitting(Row(sample_id, "ok", "", values), batches))
+    encoded = batches.encode([image if isinstance(image, Image.Image) else None for image in opened])
+    for sample_id, image, values in zip(strips.sample_ids, opened, encoded, strict=True):
+        if isinstance(image, Row):
+            rows.append(image)
+        elif isinstance(values, SampleError) or values is None:
+            rows.append(Row(str(sample_id), "failed", str(values)))
+        else:
+            rows.append(_fitting(Row(str(sample_id), "ok", "", values), batches))
     return rows
 
 
@@ -59,13 +65,13 @@ def pack_strips(rows: Sequence[Row]) -> Columns:
     )
 
 
-def _open_strip(strips: Columns, n: int) -> Image.Image | Row:
+def _open_strip(strips: Columns, n: int) -> OpenedStrip:
     """The image of row n, or the row to write where it has none."""
     sample_id = str(strips.sample_ids[n])
     if strips.status[n] != "ok":
         return Row(sample_id, "absent", f"strip {strips.status[n]}: {strips.reasons[n]}")
     try:
-        return Image.fromarray(decode_jpeg(strips["jpeg"][n].tobytes()))
+        return open_jpeg(strips["jpeg"][n].tobytes())
     except SampleError as error:
         return Row(sample_id, "failed", str(error))
 

@@ -77,7 +77,12 @@ def encode_jpeg(strip: np.ndarray, quality: int = 95) -> bytes:
 
 
 def decode_jpeg(data: bytes) -> np.ndarray:
-    """(H, W, 3) uint8 sRGB of JPEG bytes.
+    """(H, W, 3) uint8 sRGB of JPEG bytes; raises as `open_jpeg` does."""
+    return np.asarray(open_jpeg(data))
+
+
+def open_jpeg(data: bytes) -> Image.Image:
+    """The RGB image of JPEG bytes, decoded.
 
     Raises:
         SampleError: not a whole JPEG image, or larger than a strip can be.
@@ -88,7 +93,7 @@ def decode_jpeg(data: bytes) -> np.ndarray:
                 raise SampleError(
                     f"strip of {image.width}×{image.height} pixels: larger than any strip made here"
                 )
-            return np.asarray(image.convert("RGB"))
+            return image.convert("RGB")
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise SampleError(
             f"strip: not a readable JPEG image ({error}); build the strip field again"

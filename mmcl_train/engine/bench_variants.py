@@ -20,6 +20,7 @@ from .assembly import create_model_of, create_task_of
 from .bench import IMAGE, create_optimiser_of, describe_components, plain_step
 from .floors import count_distinct, count_layers, measure_peaks, total_of
 from .inputs import Inputs
+from .start import COMPILER
 from .stopwatch import describe_machine, measure
 
 EPOCHS, CLIPS = 110, 63_026  # the published training on NTU-120 X-Sub
@@ -92,10 +93,11 @@ def list_variants(
 
     yield Variant("plain formulation, float32", lambda: plain_step(config, inputs, batch))
     yield Variant(f"the same and {cnn} in the loop", lambda: published_step(config, inputs, batch, cnn))
-    yield Variant("co-learning, float32, plain graph product", ours(plain=True))
+    yield Variant("co-learning, float32, plain kernels", ours(plain=True))
     yield Variant("co-learning, float32", ours())
     yield Variant("co-learning, bfloat16", ours(narrow=True))
     yield Variant("co-learning, bfloat16, compiled", ours(narrow=True, compiled=True))
+    yield Variant("co-learning, bfloat16, compiled, turned", ours(narrow=True, compiled=True, turned=True))
     yield Variant("co-learning, bfloat16, CUDA graph", ours(narrow=True, captured=True))
     yield Variant(
         "co-learning, bfloat16, compiled, CUDA graph", ours(narrow=True, compiled=True, captured=True)
@@ -110,6 +112,7 @@ def create_step(
     plain: bool = False,
     narrow: bool = False,
     compiled: bool = False,
+    turned: bool = False,
     captured: bool = False,
     compiler: str = "inductor",
 ) -> Step:
@@ -119,6 +122,7 @@ def create_step(
         plain: without the fused kernels.
         narrow: bfloat16 where autocast has it.
         compiled: by torch.compile.
+        turned: let it choose another memory order for the convolutions.
         captured: as one CUDA graph.
 
     Raises:
@@ -132,7 +136,8 @@ def create_step(
     set_kernels("plain" if plain else "auto")
     task = create_task_of(config, inputs).to(device).train()
     optimiser = create_optimiser_of(task)
-    run = torch.compile(task, backend=compiler) if compiled else task
+    options = dict(COMPILER) if compiler == "inductor" and not turned else None
+    run = torch.compile(task, backend=compiler, options=options) if compiled else task
 
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)

@@ -33,6 +33,7 @@ EXEMPT: dict[str, str] = {
     "make": "minutes each, and one of them runs this test; that the targets are there is checked",
     "mmcl-cache build --engine ray": "starts a cluster; tests/mmcl_cache/engines/test_ray.py builds with it",
     "mmcl-train bench --scaling": "trains for minutes and starts six commands; test_scaling.py runs its parts",
+    "mmcl-train bench --traffic": "goes through the compiler for a minute; test_traffic.py runs all but that",
     "python -m pipelines.bench_kernels": "compiles thirty programs; tests/mmcl_train/kernels/test_ahead.py some",
     "python -m tests.mmcl_train.engine.killed_runs": "kills a dozen runs; test_exact_resume.py kills some",
 }
