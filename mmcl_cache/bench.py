@@ -180,7 +180,7 @@ def format_bench(found: dict[str, Any]) -> str:
         f"{AIM_TIMES} ×)"
     )
     prepared = (f"{name} {1e3 * parts[name]['prepare_seconds'] / found['clips']:.1f}" for name in PREPARED)
-    lines.append(f"  preparing a strip (JPEG, resizing, normalising), ms of a core: {', '.join(prepared)}")
+    lines.append(f"  preparing a strip (JPEG, resizing), ms of a core: {', '.join(prepared)}")
     lines.append(
         f"  whole build: {found['whole_over_decode_rate']:.2f} of decode only's clips/s (aim with models on a GPU: "
         f"{AIM_BUILD}); wall × cores / CPU of its parts alone {found['wall_times_cores_over_cpu_alone']:.2f}, "

@@ -10,6 +10,7 @@ from mmcl_cache.encoders.chat import ChatEncoder
 from mmcl_cache.encoders.cnn import CnnEncoder
 from mmcl_cache.encoders.inception import INCEPTION, InceptionEncoder
 from mmcl_cache.encoders.loading import choose_device, choose_dtype, find_model, load_config
+from mmcl_cache.encoders.preparation import PreparingEncoder
 from mmcl_cache.encoders.questions import (
     DEFAULT_CHOICES,
     DEFAULT_QUESTION,
@@ -26,6 +27,7 @@ __all__ = [
     "EncodedRow",
     "Encoder",
     "ImageEncoder",
+    "PreparingEncoder",
     "TextEncoder",
     "encode_in_batches",
     "open_image_encoder",

@@ -15,8 +15,9 @@ class BuildReport:
         samples: decoded.
         wall_seconds: from the first shard to the last; the longest of several processes.
         decode_seconds: CPU time of the decode workers: reading, decoding, skeletons, strips, JPEG.
-        prepare_seconds: from a stored strip to the model's input: JPEG, resize, normalise.
-        model_seconds: the models by field: CPU time on a processor; on a GPU wall time, transfers included.
+        prepare_seconds: CPU time from stored strips to what the models' devices are given: JPEG, resize.
+        model_seconds: the models by field, normalising included: CPU time on a processor; on a GPU wall time, transfers
+            included.
         write_seconds: packing rows, writing, hashing, syncing; in a thread of its own.
         wait_decode_seconds, wait_model_seconds: what the process stood still for.
     """

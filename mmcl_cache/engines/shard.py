@@ -1,9 +1,10 @@
 """How one shard is made. Every engine makes its shards here.
 
-    recorded rows ─▶ windows of batch_size strips ─▶ the models, in threads ─▶ one writer, in a thread
+    recorded rows ─▶ windows of batch_size strips ─▶ a thread a window: opened, prepared, the models ─▶ one writer
 
-A window goes to the models as soon as its strips are there, so that they need not wait for a shard to be full. Windows
-are cut by row number alone, and the models see the very bytes that the strip shard holds.
+A window is begun as soon as its strips are there, so that models need not wait for a shard to be full. Its strips are
+opened once for all models; it waits for its turn at a model when it is prepared, not before, so that a fast model has
+windows waiting. Windows are cut by row number alone, and the models see the very bytes that the strip shard holds.
 """
 
 from __future__ import annotations
@@ -14,21 +15,22 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
-from typing import Any
 
 import torch
 from PIL import Image
 
-from mmcl_cache.encoders import Batches, EncodedRow, Encoder
+from mmcl_cache.encoders import Batches, EncodedRow, Encoder, PreparingEncoder
 from mmcl_cache.engines.disk import disk_trouble
 from mmcl_cache.engines.job import Job
 from mmcl_cache.engines.report import BuildReport
-from mmcl_cache.fields.features import make_feature_rows, pack_strips
+from mmcl_cache.fields.features import make_feature_rows, open_strips, pack_strips
 from mmcl_cache.fields.recording import RecordedRows, check_source
 from mmcl_cache.store import Columns, Ragged, Row
 from mmcl_cache.terminal.board import ProgressBoard
 
 Rows = list[Row]
+Window = Future[tuple[dict[str, Rows], BuildReport]]
+"""The rows of a window by field, when they are made, and what that cost."""
 
 
 class ShardMaker:
@@ -37,7 +39,7 @@ class ShardMaker:
     Args:
         job: what is built.
         board: told of every strip a model has seen.
-        threads: of torch, for each batch.
+        threads: of torch, for each window.
     """
 
     def __init__(self, job: Job, board: ProgressBoard, threads: int = 1) -> None:
@@ -45,13 +47,10 @@ class ShardMaker:
         self._board = board
         self._spoken = threading.Lock()
         self._batch_size = dict.fromkeys(job.encoders, job.config.batch_size)
-        self._encoders = {name: _Timed(encoder) for name, encoder in job.encoders.items()}
+        self._turns = {name: threading.BoundedSemaphore(job.turns(name)) for name in job.encoders}
         # Torch's number of threads is each thread's own.
         start: Callable[[], None] = partial(torch.set_num_threads, threads)
-        self._lanes = {
-            name: ThreadPoolExecutor(job.lanes(name), f"model-{name}", initializer=start)
-            for name in job.encoders
-        }
+        self._windows = ThreadPoolExecutor(job.windows(), "window", initializer=start)
         self._writer = ThreadPoolExecutor(1, "writer")
 
     def __enter__(self) -> ShardMaker:
@@ -61,7 +60,7 @@ class ShardMaker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # After an error nothing new begins; what runs in a thread cannot be stopped, so it is waited for.
-        for pool in (*self._lanes.values(), self._writer):
+        for pool in (self._windows, self._writer):
             pool.shutdown(wait=True, cancel_futures=error is not None)
 
     def make_shard(
@@ -82,14 +81,13 @@ class ShardMaker:
             UserError: (or the future does) a model cannot go on, the disk is full.
         """
         features = [name for name in wanted if name in self.job.encoders]
-        windows: dict[str, list[Future[tuple[Rows, BuildReport]]]] = {name: [] for name in features}
+        windows: list[Window] = []
         size = self.job.config.batch_size
         recorded: list[RecordedRows] = []
         makes_strips = "strip" in wanted
 
         def send(strips: Callable[[], Columns]) -> None:
-            for name in features:
-                windows[name].append(self._lanes[name].submit(self._encode, name, strips))
+            windows.append(self._windows.submit(self._encode, features, strips))
 
         for rows in arrivals:
             check_source(self.job.config.source, rows)
@@ -106,39 +104,43 @@ class ShardMaker:
                 send(partial(_slice, stored, start, start + size))
         return self._writer.submit(self._write_shard, index, wanted, recorded, windows)
 
-    def _encode(self, name: str, strips: Callable[[], Columns]) -> tuple[Rows, BuildReport]:
-        """The rows of one window; what it cost."""
-        encoder = self._encoders[name]
-        batches = Batches(encoder, self._batch_size[name])
-        started = encoder.start()
-        rows = make_feature_rows(batches, strips(), self.job.config.batch_size)
-        # Memory that ran out once would run out again.
-        self._batch_size[name] = min(self._batch_size[name], batches.batch_size)
-        model, prepare = encoder.stop(started)
-        with self._spoken:
-            self._board.advance(name, len(rows))
-        return rows, BuildReport(prepare_seconds=prepare, model_seconds={name: model})
+    def _encode(
+        self, names: Sequence[str], strips: Callable[[], Columns]
+    ) -> tuple[dict[str, Rows], BuildReport]:
+        """The rows of one window, of each field; what they cost."""
+        started, in_models = time.thread_time(), 0.0
+        report = BuildReport()
+        columns = strips()
+        opened = open_strips(columns)
+        made: dict[str, Rows] = {}
+        for name in names:
+            encoder = _InTurn(self.job.encoders[name], self._turns[name])
+            batches = Batches(encoder, self._batch_size[name])
+            made[name] = make_feature_rows(batches, columns, opened)
+            # Memory that ran out once would run out again.
+            self._batch_size[name] = min(self._batch_size[name], batches.batch_size)
+            report.model_seconds[name] = encoder.model_seconds
+            in_models += encoder.cpu_seconds
+            with self._spoken:
+                self._board.advance(name, len(made[name]))
+        report.prepare_seconds = max(time.thread_time() - started - in_models, 0.0)
+        return made, report
 
     def _write_shard(
-        self,
-        index: int,
-        wanted: Sequence[str],
-        recorded: list[RecordedRows],
-        windows: dict[str, list[Future[tuple[Rows, BuildReport]]]],
+        self, index: int, wanted: Sequence[str], recorded: list[RecordedRows], windows: list[Window]
     ) -> BuildReport:
         report = BuildReport(shards_made=1)
         try:
             for name in wanted:
-                if name in windows:
-                    made = [window.result() for window in windows[name]]
-                    for _, spent in made:
-                        report.add(spent)
-                    rows = [row for part, _ in made for row in part]
+                if name in self.job.encoders:
+                    rows = [row for window in windows for row in window.result()[0][name]]
                 else:
                     rows = [getattr(each, name) for each in recorded]
                 report.write_seconds += self._write(name, index, rows)
+            for window in windows:
+                report.add(window.result()[1])
         except BaseException:
-            for window in (w for each in windows.values() for w in each):
+            for window in windows:
                 window.cancel()
             raise
         return report
@@ -154,62 +156,33 @@ class ShardMaker:
         return time.perf_counter() - started
 
 
-class _Timed:
-    """An encoder that knows how long each thread spent in it, and how much of that in making its input."""
+class _InTurn:
+    """An encoder for one window: its input is made at once, its model when there is a turn; and the seconds in it.
 
-    def __init__(self, encoder: Encoder) -> None:
+    Attributes:
+        model_seconds: CPU time on a processor, wall time on a GPU.
+        cpu_seconds: of those, of this thread.
+    """
+
+    def __init__(self, encoder: Encoder, turns: threading.BoundedSemaphore) -> None:
         self.settings, self.columns, self.info = encoder.settings, encoder.columns, encoder.info
-        self._encoder = encoder
-        self._spent = threading.local()
+        self.model_seconds = self.cpu_seconds = 0.0
+        self._encoder, self._turns = encoder, turns
         self._clock = time.thread_time if str(self.info.get("device", "cpu")) == "cpu" else time.perf_counter
-        prepare = getattr(encoder, "prepare", None)
-        if prepare is not None and not isinstance(prepare, _TimedPreparation):
-            encoder.prepare = _TimedPreparation(prepare)  # type: ignore[attr-defined]
 
     def encode(self, images: Sequence[Image.Image]) -> list[EncodedRow]:
-        started = self._clock()
-        prepare = getattr(self._encoder, "prepare", None)
-        if isinstance(prepare, _TimedPreparation):
-            prepare.begin(self._clock)
-        try:
-            return self._encoder.encode(images)
-        finally:
-            self._spent.model += self._clock() - started
-            if isinstance(prepare, _TimedPreparation):
-                self._spent.prepare += prepare.seconds()
+        if isinstance(self._encoder, PreparingEncoder):
+            return self._run(partial(self._encoder.encode_prepared, self._encoder.prepare(images)))
+        return self._run(partial(self._encoder.encode, images))
 
-    def start(self) -> float:
-        self._spent.model = self._spent.prepare = 0.0
-        return self._clock()
-
-    def stop(self, started: float) -> tuple[float, float]:
-        """(seconds in the model, seconds before and around it) of this thread since `start`."""
-        total, model = self._clock() - started, self._spent.model - self._spent.prepare
-        return model, max(total - model, 0.0)
-
-
-class _TimedPreparation:
-    """An encoder's `prepare`, timed a thread."""
-
-    def __init__(self, prepare: Callable[..., Any]) -> None:
-        self._prepare = prepare
-        self._here = threading.local()
-
-    def begin(self, clock: Callable[[], float]) -> None:
-        self._here.clock, self._here.seconds = clock, 0.0
-
-    def seconds(self) -> float:
-        return self._here.seconds
-
-    def __call__(self, images: Sequence[Image.Image]) -> Any:
-        clock = getattr(self._here, "clock", None)
-        if clock is None:
-            return self._prepare(images)
-        started = clock()
-        try:
-            return self._prepare(images)
-        finally:
-            self._here.seconds += clock() - started
+    def _run(self, model: Callable[[], list[EncodedRow]]) -> list[EncodedRow]:
+        with self._turns:
+            started, used = self._clock(), time.thread_time()
+            try:
+                return model()
+            finally:
+                self.model_seconds += self._clock() - started
+                self.cpu_seconds += time.thread_time() - used
 
 
 def _recorded_strips(recorded: Sequence[RecordedRows]) -> Columns:

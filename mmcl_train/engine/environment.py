@@ -36,7 +36,20 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of a name; `auto` takes CUDA, then Apple's, then the processor. Raises UserError for one not here."""
+    """The device of a name; `auto` takes CUDA, then Apple's, then the processor. Raises UserError for one not here.
+
+    A CUDA device becomes the process's current one: accelerate and Triton work on that, whatever tensors say.
+    """
+    device = find_device(name)
+    if device.type == "cuda":
+        if device.index is None:
+            device = torch.device("cuda", torch.cuda.current_device())
+        torch.cuda.set_device(device)
+    return device
+
+
+def find_device(name: str) -> torch.device:
+    """`choose_device` without making it current."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

@@ -56,6 +56,11 @@ def make_images(count: int, size: tuple[int, int] = (64, 64), seed: int = 0) -> 
     return images
 
 
+def pixels_of(encoder, images: list[Image.Image]) -> torch.Tensor:
+    """What the model of an encoder is given."""
+    return encoder.preparation.finish(encoder.prepare(images))
+
+
 def blip_config() -> BlipConfig:
     text = {
         "vocab_size": len(WORDS),

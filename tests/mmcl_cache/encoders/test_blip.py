@@ -13,7 +13,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, BlipForQuestionAnswe
 from mmcl_cache.encoders import open_text_encoder
 from mmcl_cache.errors import ModelError
 
-from .conftest import WORDS, make_images
+from .conftest import WORDS, make_images, pixels_of
 
 QUESTIONS = ("whether the people are holding objects?", "what object is held?", "please describe the person.")
 
@@ -130,7 +130,7 @@ def test_hidden_states_are_the_mean_and_last_of_the_decoder_steps(blip_folder: P
     count = int(row["token_count"][0])
     ids = AutoTokenizer.from_pretrained(blip_folder)(QUESTIONS[0], return_tensors="pt")["input_ids"]
     with torch.no_grad():
-        seen = model.vision_model(pixel_values=encoder.prepare([image])).last_hidden_state
+        seen = model.vision_model(pixel_values=pixels_of(encoder, [image])).last_hidden_state
         asked = model.text_encoder(input_ids=ids, encoder_hidden_states=seen).last_hidden_state
         # the whole answer at once, without its end: position t gave token t + 1
         states = model.text_decoder.bert(

@@ -15,7 +15,7 @@ from transformers import AutoModelForImageClassification
 from mmcl_cache.encoders import inception, open_image_encoder
 from mmcl_cache.errors import ModelError
 
-from .conftest import make_images, save_cnn
+from .conftest import make_images, pixels_of, save_cnn
 
 
 @pytest.mark.parametrize(("kind", "labels", "width"), [("resnet", 7, 12), ("convnext", 5, 20)])
@@ -29,7 +29,7 @@ def test_logits_and_pooled_features_are_those_of_the_model(
     rows = encoder.encode(images)
     model = AutoModelForImageClassification.from_pretrained(tmp_path).eval()
     with torch.no_grad():
-        output = model(pixel_values=encoder.prepare(images), output_hidden_states=True)
+        output = model(pixel_values=pixels_of(encoder, images), output_hidden_states=True)
     for n, row in enumerate(rows):
         assert row["logits"].dtype == row["pooled"].dtype == np.float16
         np.testing.assert_allclose(row["logits"], output.logits[n], atol=2e-3)
@@ -48,7 +48,7 @@ def test_batched_equals_single(tmp_path) -> None:
 def test_an_image_size_resizes_the_whole_strip(tmp_path, kind: str) -> None:
     encoder = open_image_encoder(str(save_cnn(tmp_path, kind)), device="cpu", image_size=40)
     assert encoder.settings["image_size"] == [40, 40]
-    assert encoder.prepare(make_images(2, (480, 480))).shape == (2, 3, 40, 40)
+    assert pixels_of(encoder, make_images(2, (480, 480))).shape == (2, 3, 40, 40)
 
 
 def test_a_model_of_another_kind_is_refused(blip_folder: Path) -> None:
