@@ -96,11 +96,13 @@ def fused_norm_again(arguments: Sequence[Any], results: Sequence[Tensor]) -> int
 
 
 def fused_norm_gradient_again(arguments: Sequence[Any], results: Sequence[Tensor]) -> int:
-    """Its backward pass is one for the sums and one for the gradient. Both read the norm's result for its ReLU; without
-    one nobody reads it."""
-    gradient, result, x, relu = (*arguments[:3], arguments[9])
+    """Its backward pass is one for the sums and one for the gradient. Both read the norm's result for its ReLU, but the
+    second reads what the first wrote for the residual where there is one; without a ReLU nobody reads the result."""
+    gradient, result, x, relu, own = (*arguments[:3], *arguments[9:11])
     again = bytes_of(gradient) + bytes_of(x) + 2 * 4 * 2 * math.prod(x.shape[:2])
-    return again + (bytes_of(result) if relu else -bytes_of(result))
+    if not relu:
+        return again - bytes_of(result)
+    return again if own else again + bytes_of(result)
 
 
 # Operation → bytes beyond its operands read once and its results written once, from its arguments and results.

@@ -124,16 +124,21 @@ def fused_norm_backward(
     made = x.new_empty(x.shape)
     residual_made = x.new_empty(x.shape if has_residual else 0)
     sums = x.new_empty((2, n, channels), dtype=torch.float32)
-    grid, tile, strides = (channels, n), tile_of(length), (*gradient.stride()[:2], *x.stride()[:2])
+    grid, tile = (channels, n), tile_of(length)
     gradient_sums_program[grid](
-        gradient, y, x, mean, variance, sums, n, channels, length, eps, *strides, RELU=relu, **tile
+        *(gradient, y, x, mean, variance, sums, residual_made, n, channels, length, eps),
+        *(*gradient.stride()[:2], *x.stride()[:2]),
+        RESIDUAL=has_residual,
+        RELU=relu,
+        **tile,
     )
     totals = sums.sum(dim=1)
+    if has_residual:  # the first pass has written what the ReLU lets through
+        gradient, relu = residual_made, False
     gradient_program[grid](
         *(gradient, y, x, mean, variance, weight, totals, mean if row_counts is None else row_counts),
-        *(made, residual_made, channels, length, total, eps, *strides),
+        *(made, channels, length, total, eps, *gradient.stride()[:2], *x.stride()[:2]),
         COUNTED=row_counts is not None,
-        RESIDUAL=has_residual,
         RELU=relu,
         **tile,
     )

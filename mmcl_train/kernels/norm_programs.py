@@ -130,6 +130,7 @@ def gradient_sums_program(
     mean: tl.tensor,
     variance: tl.tensor,
     sums: tl.tensor,
+    residual_made: tl.tensor,
     N: tl.tensor,
     C: tl.tensor,
     L: tl.tensor,
@@ -139,10 +140,11 @@ def gradient_sums_program(
     x_n: tl.tensor,
     x_c: tl.tensor,
     BLOCK: tl.constexpr,
+    RESIDUAL: tl.constexpr,
     RELU: tl.constexpr,
 ) -> None:
     """Σ g and Σ g · (x − mean) / √(variance + eps) of a row and channel, g the gradient where y is not cut off,
-    written to (2, N, C); grid (channels, rows)."""
+    written to (2, N, C), and g itself with RESIDUAL, whose gradient it is; grid (channels, rows)."""
     c = tl.program_id(0)
     n = tl.program_id(1).to(tl.int64)
     scale = 1.0 / tl.sqrt(tl.load(variance + c) + eps)
@@ -152,8 +154,11 @@ def gradient_sums_program(
     for start in range(0, L, BLOCK):
         at = start + tl.arange(0, BLOCK)
         g = tl.load(gradient + n * gradient_n + c * gradient_c + at, mask=at < L, other=0.0).to(tl.float32)
+        place = (n * C + c) * L + at
         if RELU:
-            g = tl.where(tl.load(y + (n * C + c) * L + at, mask=at < L, other=0.0) > 0.0, g, 0.0)
+            g = tl.where(tl.load(y + place, mask=at < L, other=0.0) > 0.0, g, 0.0)
+        if RESIDUAL:
+            tl.store(residual_made + place, g.to(residual_made.dtype.element_ty), mask=at < L)
         value = tl.load(x + n * x_n + c * x_c + at, mask=at < L, other=0.0).to(tl.float32)
         plain += g
         scaled += g * (value - centre)
@@ -172,7 +177,6 @@ def gradient_program(
     totals: tl.tensor,
     counts: tl.tensor,
     made: tl.tensor,
-    residual_made: tl.tensor,
     C: tl.tensor,
     L: tl.tensor,
     total: tl.tensor,
@@ -183,10 +187,9 @@ def gradient_program(
     x_c: tl.tensor,
     BLOCK: tl.constexpr,
     COUNTED: tl.constexpr,
-    RESIDUAL: tl.constexpr,
     RELU: tl.constexpr,
 ) -> None:
-    """Of x: scale · (g − count · (Σ g + x̂ · Σ g x̂) / (total · L)); of the residual: g; grid (channels, rows).
+    """Of x: scale · (g − count · (Σ g + x̂ · Σ g x̂) / (total · L)), g as above; grid (channels, rows).
 
     g is already the sum over what a row stands for, so only the terms that pass through the statistics are counted.
     """
@@ -209,5 +212,3 @@ def gradient_program(
         value = tl.load(x + n * x_n + c * x_c + at, mask=at < L, other=0.0).to(tl.float32)
         change = scale * (g - plain - (value - centre) * scaled)
         tl.store(made + place, change.to(made.dtype.element_ty), mask=at < L)
-        if RESIDUAL:
-            tl.store(residual_made + place, g.to(residual_made.dtype.element_ty), mask=at < L)
