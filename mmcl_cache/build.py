@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from mmcl_cache.config import EMBEDDED, BuildConfig
 from mmcl_cache.datasets import Dataset
-from mmcl_cache.encoders import Encoder
+from mmcl_cache.encoders import Encoder, PreparingEncoder
 from mmcl_cache.engines.disk import tell_disk_errors
 from mmcl_cache.engines.job import open_job
 from mmcl_cache.engines.launched import is_launched, processes_left_to_start, run_launched
@@ -112,6 +112,7 @@ def _run_local(config: BuildConfig, say: Say, quiet: bool) -> BuildReport:
         return run_devices(config, devices, say, quiet)
     build = Build(config, dataset)
     warn_embedded(config, build.fields, say)
+    tell_slow_preparation(build.job.encoders, say)
     return build.run(quiet)
 
 
@@ -121,6 +122,7 @@ def _run_part(config: BuildConfig, part: Part, say: Say, quiet: bool) -> BuildRe
     with share_lock(config.cache):
         job = open_job(config, dataset)
         warn_embedded(config, job.fields, say)
+        tell_slow_preparation(job.encoders, say)
         pending = job.pending()
         return make_shards(job, {k: names for k, names in pending.items() if part.owns(k)}, quiet)
 
@@ -141,6 +143,16 @@ def warn_embedded(config: BuildConfig, fields: Mapping[str, Field], say: Say) ->
             say(
                 f"  note: {name} comes from the small embedded model, which knows drawn people only; "
                 f"for real pictures add {option} {beside} (nothing but {name} is made then)"
+            )
+
+
+def tell_slow_preparation(encoders: Mapping[str, Encoder], say: Say) -> None:
+    """Tell which models' own processors must make their pixels."""
+    for name, encoder in encoders.items():
+        if isinstance(encoder, PreparingEncoder) and encoder.preparation.is_slow:
+            say(
+                f"  note: {name}: {encoder.preparation.way} does more than resize, cut, rescale and normalise, so it "
+                "prepares every strip itself, at several times the cost; a fast GPU will wait for it"
             )
 
 

@@ -105,7 +105,7 @@ class BytePreparation:
             ModelError: images of several sizes come out in several sizes.
         """
         batch = torch.empty(0, dtype=torch.uint8)
-        for n, pixels in enumerate(self._shape([image.convert("RGB") for image in images])):
+        for n, pixels in enumerate(self._shape([_as_rgb(image) for image in images])):
             if n == 0:
                 on_gpu = self._device.type == "cuda"
                 batch = torch.empty((len(images), *pixels.shape), dtype=torch.uint8, pin_memory=on_gpu)
@@ -149,7 +149,7 @@ class ProcessorPreparation:
 
     def load(self, images: Sequence[Image.Image]) -> Tensor:
         """(N, 3, H, W) float32."""
-        converted = [image.convert("RGB") for image in images]
+        converted = [_as_rgb(image) for image in images]
         made = self._processor(images=converted, return_tensors="pt", **self._overrides)
         pixels: Tensor = made["pixel_values"]
         return pixels
@@ -238,7 +238,9 @@ def _resize_alone(processor: Any, overrides: Mapping[str, Any]) -> Shape | None:
     target = (int(width), int(height))
 
     def resize(images: Sequence[Image.Image]) -> Iterator[np.ndarray]:
-        return (np.asarray(image.resize(target, resample)) for image in images)
+        for image in images:
+            # Pillow copies an image that has the size already.
+            yield np.asarray(image if image.size == target else image.resize(target, resample))
 
     return resize
 
@@ -252,6 +254,10 @@ def _leave_out_scale(processor: Any, overrides: Mapping[str, Any]) -> Shape:
         return (np.moveaxis(np.asarray(each), 0, -1) for each in made)
 
     return shape
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _draw_images() -> list[Image.Image]:

@@ -93,7 +93,8 @@ def open_jpeg(data: bytes) -> Image.Image:
                 raise SampleError(
                     f"strip of {image.width}×{image.height} pixels: larger than any strip made here"
                 )
-            return image.convert("RGB")
+            image.load()
+            return image if image.mode == "RGB" else image.convert("RGB")
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise SampleError(
             f"strip: not a readable JPEG image ({error}); build the strip field again"
