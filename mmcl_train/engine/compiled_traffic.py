@@ -118,7 +118,7 @@ def no_code(traffic: FusedTraffic, *, reorder: bool) -> Iterator[None]:
         torch._dynamo.reset()
 
 
-def count_compiled_step(step: Step, *, reorder: bool = True) -> Moved:
+def count_compiled_step(step: Step, *, reorder: bool = False) -> Moved:
     """What forward and backward move where torch compiles them, and the optimiser where it does not.
 
     Args:

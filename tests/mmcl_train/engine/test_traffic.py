@@ -32,7 +32,7 @@ NAMES = (
     "ours, bfloat16, plain kernels",
     "ours, bfloat16, fused kernels",
     "ours, bfloat16, fused kernels, compiled",
-    "the same, nothing reordered",
+    "the same, turned for convolutions",
 )
 Loaded = tuple[RunConfig, Inputs]
 needs_triton = pytest.mark.skipif(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import pytest
 import torch
@@ -15,32 +14,11 @@ from mmcl_train.backbones.ctrgcn import CTRGCN
 from mmcl_train.backbones.norm import RowNorm, normed_conv, takes_bias
 from mmcl_train.kernels import fused_norm, normalise, runs_fused_norm, set_kernels
 from mmcl_train.kernels.plain import plain_norm
+from tests.mmcl_train.kernels.norm_cases import FOLLOWED, TOLERANCE, draw, narrowed, run
 
 # rows, channels, frames, joints: a row within a block, over several with a rest, and of one value.
 SIZES = [(3, 5, 13, 17), (2, 3, 64, 40), (70, 2, 1, 1)]
-TOLERANCE = {torch.float32: 2e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 CASES = [*((torch.float32, size) for size in SIZES), (torch.float16, SIZES[0]), (torch.bfloat16, SIZES[0])]
-FOLLOWED = [(False, False), (False, True), (True, False), (True, True)]
-
-
-def draw(size: tuple[int, int, int, int], dtype: torch.dtype, residual: bool) -> list[Tensor | None]:
-    """x far from zero, weight, bias and residual, float64 of what the type can hold."""
-    torch.manual_seed(0)
-    x = 5 + 2 * torch.randn(size, dtype=torch.float64)
-    weight, bias = torch.randn(2, size[1], dtype=torch.float64)
-    added = torch.randn(size, dtype=torch.float64) if residual else None
-    return [x.to(dtype).double(), weight, bias, None if added is None else added.to(dtype).double()]
-
-
-def run(norm: Any, inputs: list[Tensor | None], *fixed: object) -> list[Tensor]:
-    """Output, statistics and gradients of a weighed sum of the output, float64."""
-    leaves = [None if value is None else value.clone().requires_grad_() for value in inputs]
-    y, mean, variance = norm(*leaves, *fixed)
-    weights = torch.arange(y.numel(), dtype=torch.float64).view_as(y).cos()
-    gradients = torch.autograd.grad(
-        (y.double() * weights).sum(), [value for value in leaves if value is not None]
-    )
-    return [value.detach().double() for value in (y, mean, variance, *gradients)]
 
 
 @pytest.mark.parametrize("counted", [False, True])
@@ -52,9 +30,8 @@ def test_fused_norm_and_all_gradients_equal_the_plain_ones(
     exact = draw(size, dtype, residual)
     counts = 1 + 3 * (torch.arange(size[0]) % 2).float() if counted else None
     fixed = (counts, int(counts.sum()) if counts is not None else size[0], 1e-5, relu)
-    narrow = [exact[0].to(dtype), *(None if v is None else v.float() for v in exact[1:3])]  # type: ignore[union-attr]
-    narrow.append(None if exact[3] is None else exact[3].to(dtype))
-    assert runs_fused_norm(narrow[0])
+    narrow = narrowed(exact, dtype)
+    assert narrow[0] is not None and runs_fused_norm(narrow[0])
     found, wanted = run(normalise, narrow, *fixed), run(plain_norm, exact, *fixed)
     for number, (one, other) in enumerate(zip(found, wanted, strict=True)):
         error = float((one - other).norm() / other.norm())
