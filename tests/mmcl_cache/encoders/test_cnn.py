@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from transformers import AutoModelForImageClassification
 
 from mmcl_cache.encoders import inception, open_image_encoder
@@ -93,6 +94,11 @@ def test_inception_shows_the_whole_strip_at_299_in_minus_one_to_one(monkeypatch)
     assert model.shown[0].shape == (2, 3, 299, 299)
     assert model.shown[0].min() >= -1 and model.shown[0].max() <= 1
     assert rows[0]["logits"].shape == (1000,) and rows[0]["pooled"].shape == (6,)
+    bytes_ = np.stack(
+        [image.resize((299, 299), Image.Resampling.BILINEAR) for image in make_images(2, (480, 480))]
+    )
+    published = (torch.from_numpy(bytes_).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
+    assert torch.equal(model.shown[0], published)
     assert encoder.info["library"] == "torchvision" and "torchvision" not in str(encoder.settings)
 
 

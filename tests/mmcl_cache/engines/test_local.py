@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import pytest
 import torch
 from PIL import Image
 
+import mmcl_cache.engines.job as job_module
+import mmcl_cache.engines.shard as shard_module
 import mmcl_cache.store.field as field_module
 from mmcl_cache.build import Build, run_build, scan_dataset
 from mmcl_cache.config import BuildConfig
 from mmcl_cache.encoders import Encoder
+from mmcl_cache.encoders.preparation import BytePreparation
 from mmcl_cache.engines.parts import Part, list_devices
 from mmcl_cache.errors import CacheError, UserError
 from mmcl_cache.store import Cache, Column, open_cache
@@ -81,6 +85,77 @@ def build_with(encoder: Encoder, builder: Any, cache: Path, **more: Any) -> Cach
     build = Build(config, scan_dataset(config), {"rgb": encoder})
     build.run(quiet=True)
     return build.cache
+
+
+class Awaited:
+    """A model on a GPU that does not go on before so many windows were prepared; counts who is in it at once."""
+
+    columns = Forgetful.columns
+
+    def __init__(self, windows: int) -> None:
+        self.settings: dict[str, Any] = {"encoder": "blip-vqa"}
+        self.info: dict[str, Any] = {"device": "cuda:0"}
+        self.preparation = BytePreparation(
+            lambda images: map(np.asarray, images),
+            *(1 / 255, [0.5] * 3, [0.5] * 3),
+            device=torch.device("cpu"),
+            dtype=torch.float32,
+        )
+        self._ahead = threading.Event()
+        self._lock, self._inside, self.most = threading.Lock(), 0, 0
+        self._missing = windows
+
+    def prepare(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        with self._lock:
+            self._missing -= 1
+            if self._missing == 0:
+                self._ahead.set()
+        return self.preparation.load(images)
+
+    def encode_prepared(self, loaded: torch.Tensor) -> list[dict[str, np.ndarray | str]]:
+        with self._lock:
+            self._inside += 1
+            self.most = max(self.most, self._inside)
+        assert self._ahead.wait(20), "no window was prepared while the model worked"
+        value = self.preparation.finish(loaded).mean((1, 2, 3)).numpy().astype(np.float16)
+        with self._lock:
+            self._inside -= 1
+        return [{"logits": v[None], "pooled": v[None]} for v in value]
+
+    def encode(self, images: Sequence[Image.Image]) -> list[dict[str, np.ndarray | str]]:
+        return self.encode_prepared(self.prepare(images))
+
+
+def test_windows_are_prepared_by_all_cores_while_a_gpu_works_on_others(
+    builder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for n, cores in enumerate((6, 1)):
+        monkeypatch.setattr(job_module, "share_of_cores", lambda config, cores=cores: cores)
+        model = Awaited(min(cores, 5))
+        config = config_of(
+            builder, tmp_path / str(n), fields=("rgb",), limit=8, batch_size=1, model_threads=min(cores, 2)
+        )
+        build = Build(config, scan_dataset(config), {"rgb": model})
+        build.run(quiet=True)
+        assert model.most == min(cores, 2)
+        made.append(build.cache.field("rgb").load(build.cache.samples.sample_ids)["logits"])
+    assert np.array_equal(*made)
+
+
+def test_a_strip_is_opened_once_for_all_models(
+    builder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+    open_strips = shard_module.open_strips
+
+    def count(strips: Any) -> Any:
+        opened.append(len(strips))
+        return open_strips(strips)
+
+    monkeypatch.setattr(shard_module, "open_strips", count)
+    run_build(config_of(builder, tmp_path / "cache", limit=7), quiet=True)
+    assert sum(opened) == 7 and max(opened) == 2
 
 
 def test_memory_that_runs_out_halves_the_batch_for_good_and_loses_no_row(
