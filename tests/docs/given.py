@@ -106,6 +106,11 @@ def prepare_pages(place: Place) -> None:
     place.train("demo", "runs/plain-joint", "--no-mmcl")
 
 
+def prepare_performance(place: Place) -> None:
+    place.data("data/demo")
+    place.caches("nw-ucla")
+
+
 def prepare_deploy(place: Place) -> None:
     place.caches("ntu60")
     clips = sorted((place.world.data("data/demo") / SKELETONS).iterdir())
@@ -262,7 +267,7 @@ PREPARE: dict[str, Callable[[Place], None]] = {
     "docs/faq.md": prepare_faq,
     "docs/moving.md": prepare_moving,
     "docs/pages.md": prepare_pages,
-    "docs/performance.md": prepare_demo,
+    "docs/performance.md": prepare_performance,
     "docs/reproducing.md": prepare_reproducing,
     "docs/terminal.md": prepare_demo,
     "docs/training.md": prepare_training,

@@ -62,7 +62,7 @@ def test_exemptions_are_few_and_each_is_still_needed() -> None:
     used = {find_exemption(command) for command in COMMANDS}
     assert not set(EXEMPT) - used
     explained = {command.parts[-1][2] for command in COMMANDS if find_runner(command) == "explained"}
-    assert len(EXEMPT) + len(explained) < 12
+    assert len(EXEMPT) + len(explained) <= 12
 
 
 def test_every_page_of_docs_is_read() -> None:
