@@ -123,6 +123,15 @@ def apply_program(
 
 
 @triton.jit
+def load_passed(gradient: tl.tensor, y: tl.tensor, inside: tl.tensor, RELU: tl.constexpr) -> tl.tensor:
+    """The gradient of the output as float32, zero where the ReLU cut the output off."""
+    g = tl.load(gradient, mask=inside, other=0.0).to(tl.float32)
+    if RELU:
+        g = tl.where(tl.load(y, mask=inside, other=0.0) > 0.0, g, 0.0)
+    return g
+
+
+@triton.jit
 def gradient_sums_program(
     gradient: tl.tensor,
     y: tl.tensor,
@@ -153,10 +162,8 @@ def gradient_sums_program(
     scaled = tl.zeros((BLOCK,), dtype=tl.float32)
     for start in range(0, L, BLOCK):
         at = start + tl.arange(0, BLOCK)
-        g = tl.load(gradient + n * gradient_n + c * gradient_c + at, mask=at < L, other=0.0).to(tl.float32)
         place = (n * C + c) * L + at
-        if RELU:
-            g = tl.where(tl.load(y + place, mask=at < L, other=0.0) > 0.0, g, 0.0)
+        g = load_passed(gradient + n * gradient_n + c * gradient_c + at, y + place, at < L, RELU)
         if RESIDUAL:
             tl.store(residual_made + place, g.to(residual_made.dtype.element_ty), mask=at < L)
         value = tl.load(x + n * x_n + c * x_c + at, mask=at < L, other=0.0).to(tl.float32)
@@ -205,10 +212,8 @@ def gradient_program(
     scale *= tl.load(weight + c).to(tl.float32)
     for start in range(0, L, BLOCK):
         at = start + tl.arange(0, BLOCK)
-        g = tl.load(gradient + n * gradient_n + c * gradient_c + at, mask=at < L, other=0.0).to(tl.float32)
         place = (n * C + c) * L + at
-        if RELU:
-            g = tl.where(tl.load(y + place, mask=at < L, other=0.0) > 0.0, g, 0.0)
+        g = load_passed(gradient + n * gradient_n + c * gradient_c + at, y + place, at < L, RELU)
         value = tl.load(x + n * x_n + c * x_c + at, mask=at < L, other=0.0).to(tl.float32)
         change = scale * (g - plain - (value - centre) * scaled)
         tl.store(made + place, change.to(made.dtype.element_ty), mask=at < L)
