@@ -102,9 +102,9 @@ def count_model_floors(config: BuildConfig) -> Timed:
     return lambda: {**measure_model_floors(encoders, strip), "on_host": float(on_host)}
 
 
-def at_cache(config: BuildConfig, path: Path, fields: tuple[str, ...] | None = None) -> BuildConfig:
-    """The same build of these fields in another folder."""
-    return replace(config, cache=path, fields=fields)
+def at_cache(config: BuildConfig, path: Path) -> BuildConfig:
+    """The same build in another folder."""
+    return replace(config, cache=path)
 
 
 def _create_folder(config: BuildConfig) -> Path:

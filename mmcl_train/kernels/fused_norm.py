@@ -120,7 +120,8 @@ def fused_norm_backward(
     """Gradients of x, of bias and weight (2, C), and of the residual, empty where it has none of its own."""
     n, channels, frames, joints = x.shape
     length = frames * joints
-    x, gradient = inner_contiguous(x), inner_contiguous(gradient)
+    # A compiler may have kept y in another memory order than the programs wrote it in.
+    x, gradient, y = inner_contiguous(x), inner_contiguous(gradient), y.contiguous() if relu else y
     made = x.new_empty(x.shape)
     residual_made = x.new_empty(x.shape if has_residual else 0)
     sums = x.new_empty((2, n, channels), dtype=torch.float32)

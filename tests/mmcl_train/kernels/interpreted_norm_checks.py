@@ -14,7 +14,7 @@ from mmcl_train.backbones.ctrgcn import CTRGCN
 from mmcl_train.backbones.norm import RowNorm, normed_conv, takes_bias
 from mmcl_train.kernels import fused_norm, normalise, runs_fused_norm, set_kernels
 from mmcl_train.kernels.plain import plain_norm
-from tests.mmcl_train.kernels.norm_cases import FOLLOWED, TOLERANCE, draw, narrowed, run
+from tests.mmcl_train.kernels.norm_cases import FOLLOWED, check_norm, draw, run
 
 # rows, channels, frames, joints: a row within a block, over several with a rest, and of one value.
 SIZES = [(3, 5, 13, 17), (2, 3, 64, 40), (70, 2, 1, 1)]
@@ -27,15 +27,7 @@ CASES = [*((torch.float32, size) for size in SIZES), (torch.float16, SIZES[0]), 
 def test_fused_norm_and_all_gradients_equal_the_plain_ones(
     dtype: torch.dtype, size: tuple[int, int, int, int], residual: bool, relu: bool, counted: bool
 ) -> None:
-    exact = draw(size, dtype, residual)
-    counts = 1 + 3 * (torch.arange(size[0]) % 2).float() if counted else None
-    fixed = (counts, int(counts.sum()) if counts is not None else size[0], 1e-5, relu)
-    narrow = narrowed(exact, dtype)
-    assert narrow[0] is not None and runs_fused_norm(narrow[0])
-    found, wanted = run(normalise, narrow, *fixed), run(plain_norm, exact, *fixed)
-    for number, (one, other) in enumerate(zip(found, wanted, strict=True)):
-        error = float((one - other).norm() / other.norm())
-        assert error < TOLERANCE[dtype], (number, error)
+    check_norm(size, dtype, "cpu", residual=residual, relu=relu, counted=counted)
 
 
 def test_a_slice_of_channels_and_its_gradient_stay_where_they_are() -> None:
@@ -50,6 +42,18 @@ def test_a_slice_of_channels_and_its_gradient_stay_where_they_are() -> None:
     )
     for one, other in zip(sliced, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_result_kept_in_another_memory_order_gives_the_same_gradients() -> None:
+    torch.manual_seed(0)
+    gradient, x = torch.randn(2, 3, 8, 4, 5)
+    weight, bias = torch.randn(2, 8)
+    y, mean, variance = fused_norm.fused_norm(x, weight, bias, None, None, 3, 1e-5, True)
+    turned = y.to(memory_format=torch.channels_last)
+    rest = (x, weight, mean, variance, None, 3, 1e-5, True)
+    for own in (False, True):
+        made, wanted = (fused_norm.fused_norm_backward(gradient, kept, *rest, own) for kept in (turned, y))
+        assert all(torch.equal(one, other) for one, other in zip(made, wanted, strict=True))
 
 
 def test_the_same_inputs_give_the_same_bits() -> None:

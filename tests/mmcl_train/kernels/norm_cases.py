@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmcl_train.kernels import normalise, runs_fused_norm
+from mmcl_train.kernels.plain import plain_norm
+
 TOLERANCE = {torch.float32: 2e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 FOLLOWED = [(False, False), (False, True), (True, False), (True, True)]  # by a residual, by a ReLU
 
@@ -35,3 +38,24 @@ def narrowed(inputs: list[Tensor | None], dtype: torch.dtype) -> list[Tensor | N
     """x and residual of this type, weight and bias float32."""
     types = (dtype, torch.float32, torch.float32, dtype)
     return [None if value is None else value.to(kind) for value, kind in zip(inputs, types, strict=True)]
+
+
+def check_norm(
+    size: tuple[int, int, int, int],
+    dtype: torch.dtype,
+    device: str,
+    *,
+    residual: bool,
+    relu: bool,
+    counted: bool,
+) -> None:
+    """The fused norm, its statistics and all gradients against the plain one in float64."""
+    exact = [None if value is None else value.to(device) for value in draw(size, dtype, residual)]
+    counts = 1 + 3 * (torch.arange(size[0], device=device) % 2).float() if counted else None
+    fixed = (counts, int(counts.sum()) if counts is not None else size[0], 1e-5, relu)
+    narrow = narrowed(exact, dtype)
+    assert narrow[0] is not None and runs_fused_norm(narrow[0])
+    found, wanted = run(normalise, narrow, *fixed), run(plain_norm, exact, *fixed)
+    for number, (one, other) in enumerate(zip(found, wanted, strict=True)):
+        error = float((one - other).norm() / other.norm())
+        assert error < TOLERANCE[dtype], (number, error)

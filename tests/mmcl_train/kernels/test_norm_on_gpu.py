@@ -13,10 +13,8 @@ from mmcl_cache.store import LAYOUTS
 from mmcl_train.backbones import create_backbone
 from mmcl_train.backbones.absent import BodyRows, find_absent, merge_absent
 from mmcl_train.cli import cli
-from mmcl_train.kernels import normalise, runs_fused_norm
-from mmcl_train.kernels.plain import plain_norm
 from tests.mmcl_train.engine.learnable_cache import make_cache
-from tests.mmcl_train.kernels.norm_cases import FOLLOWED, TOLERANCE, draw, narrowed, run
+from tests.mmcl_train.kernels.norm_cases import FOLLOWED, TOLERANCE, check_norm
 
 pytestmark = [
     pytest.mark.gpu,
@@ -32,15 +30,7 @@ SIZES = [(128, 64, 64, 25), (128, 128, 32, 25), (128, 256, 16, 25), (16, 64, 300
 def test_fused_norm_and_all_gradients_equal_the_plain_ones(
     dtype: torch.dtype, size: tuple[int, int, int, int], residual: bool, relu: bool, counted: bool
 ) -> None:
-    exact = [None if value is None else value.cuda() for value in draw(size, dtype, residual)]
-    counts = 1 + 3 * (torch.arange(size[0], device="cuda") % 2).float() if counted else None
-    fixed = (counts, int(counts.sum()) if counts is not None else size[0], 1e-5, relu)
-    narrow = narrowed(exact, dtype)
-    assert narrow[0] is not None and runs_fused_norm(narrow[0])
-    found, wanted = run(normalise, narrow, *fixed), run(plain_norm, exact, *fixed)
-    for number, (one, other) in enumerate(zip(found, wanted, strict=True)):
-        error = float((one - other).norm() / other.norm())
-        assert error < TOLERANCE[dtype], (number, error)
+    check_norm(size, dtype, "cuda", residual=residual, relu=relu, counted=counted)
 
 
 def test_a_training_step_of_ctr_gcn_is_that_of_float64_on_the_host() -> None:
